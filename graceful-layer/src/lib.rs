@@ -1,1 +1,31 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod body;
+mod completion;
+pub mod conn;
+pub mod conn_tracking;
+mod grace;
+pub mod graceful;
+mod head;
+mod log;
+mod phase;
+mod report;
+mod source;
+mod state;
+mod sync;
+mod tracker;
+
+pub use self::{
+    body::ResponseBody,
+    completion::CompleteOnBody,
+    conn::{ConnState, Connection, Peer},
+    conn_tracking::{ConnTracking, ConnTrackingLayer},
+    grace::Grace,
+    graceful::{Graceful, GracefulLayer},
+    phase::Phase,
+    report::{Abandoned, Answer, Cut, Report},
+    state::RequestGuard,
+    tracker::{Beacon, ConnInfo, Counts, Timeouts, Tracker},
+};

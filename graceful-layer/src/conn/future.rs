@@ -1,0 +1,117 @@
+//! The wrapper around a connection future: it hears orders, and knows when the I/O was given away.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use pin_project_lite::pin_project;
+
+use super::GracefulConnection;
+use crate::{
+    phase::Phase,
+    state::{Orders, Part},
+};
+
+pin_project! {
+    /// The future of [`Connection::watch`](super::Connection::watch): the inner one's output, or `None` if it was cut.
+    ///
+    /// Costs one load per poll. When the drain begins it is woken, and tells an HTTP/2 connection to send its GOAWAY.
+    /// When the inner future ends while the I/O lives, the connection is `Hijacked` and stays in the tracker.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ConnFuture<C> {
+        #[pin]
+        connection: Option<C>,
+        part: Part,
+        waker: Option<Waker>,
+        obeyed: Orders,
+        told: bool,
+    }
+}
+
+impl<C> ConnFuture<C> {
+    pub(super) fn new(connection: C, part: Part) -> Self {
+        let obeyed = Orders::new(Phase::Serving, 0);
+        Self { connection: Some(connection), part, waker: None, obeyed, told: false }
+    }
+}
+
+impl<C: GracefulConnection> Future for ConnFuture<C> {
+    type Output = Option<C::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.as_mut().project();
+        let mut orders = this.part.cell().orders();
+        if !this.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *this.waker = Some(cx.waker().clone());
+            orders = this.part.cell().listen(cx.waker());
+        }
+        if orders != *this.obeyed || (orders.phase() >= Phase::LameDuck && !*this.told) {
+            *this.obeyed = orders;
+            if orders.says(Orders::CUT) {
+                this.connection.set(None);
+                return Poll::Ready(None);
+            }
+            tell(this.connection.as_mut(), this.part, orders, this.told);
+        }
+        let Some(connection) = this.connection.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let output = ready!(connection.poll(cx));
+        this.connection.set(None);
+        this.part.ended();
+        Poll::Ready(Some(output))
+    }
+}
+
+/// Has an HTTP/2 connection send its GOAWAY, once, when it is time. Until it is known to speak HTTP/2 nothing is said.
+fn tell<C: GracefulConnection>(
+    connection: Pin<&mut Option<C>>,
+    part: &Part,
+    orders: Orders,
+    told: &mut bool,
+) {
+    let time = orders.retires(|| 0) || orders.says(Orders::CLOSE);
+    if *told || !time || !part.cell().is_http2() {
+        return;
+    }
+    if let Some(connection) = connection.as_pin_mut() {
+        connection.graceful_shutdown();
+        *told = true;
+    }
+}
+
+impl<C> fmt::Debug for ConnFuture<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnFuture").field("part", &self.part).finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// A connection future that cannot be told of a drain; it is only counted, and cut.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Hold<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> Hold<F> {
+    pub(super) fn new(future: F) -> Self {
+        Self { future }
+    }
+}
+
+impl<F: Future> Future for Hold<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
+    }
+}
+
+impl<F: Future> GracefulConnection for Hold<F> {
+    fn graceful_shutdown(self: Pin<&mut Self>) {}
+}

@@ -1,0 +1,255 @@
+//! The wrapper around a connection's stream: notes what happens on it, and closes it politely (laws 2 and 6).
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+use super::Peek;
+use crate::{
+    phase::Phase,
+    state::{Cell, IoPart, Orders},
+};
+
+/// A stream whose connection is tracked. Made by [`Connection::io`](super::Connection::io).
+///
+/// In normal service it forwards everything and notes the first bytes of a request and the flush of its answer. When
+/// the drain asks an idle connection to close, a read reports end of file once nothing has arrived, by a last look
+/// into the kernel; the server then shuts the stream down as if the client had. A shutdown during a stop half-closes,
+/// reads on for [`Grace::linger`](crate::Grace::linger) or until the peer closes, and only then completes, because
+/// closing a socket with unread bytes makes the kernel reset it and the client lose the answer.
+///
+/// # References
+/// RFC 9112 §9.6 (tear-down in stages).
+pub struct ConnIo<T: Peek> {
+    /// There until `into_inner` takes it out of reach of `Drop`.
+    stream: Option<T>,
+    ahead: Ahead,
+    lingering: Option<Pin<Box<Sleep>>>,
+    at_end: bool,
+    part: IoPart,
+}
+
+/// Bytes that were read before the server asked for them.
+#[derive(Debug, Default)]
+struct Ahead {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Ahead {
+    fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
+    fn take_into(&mut self, buf: &mut ReadBuf<'_>) {
+        let rest = &self.bytes[self.taken..];
+        let n = buf.remaining().min(rest.len());
+        buf.put_slice(&rest[..n]);
+        self.taken += n;
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}
+
+impl<T: Peek> ConnIo<T> {
+    pub(super) fn new(stream: T, part: IoPart) -> Self {
+        Self { stream: Some(stream), ahead: Ahead::default(), lingering: None, at_end: false, part }
+    }
+
+    /// Reads more bytes ahead, and says whether there were any: `false` at the end of the stream.
+    ///
+    /// [`ahead`](Self::ahead) shows them, and a later read gives them again: for finding out what the peer speaks.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut bytes = [0; 1024];
+        let mut buf = ReadBuf::new(&mut bytes);
+        ready!(self.poll_stream(cx, &mut buf))?;
+        self.ahead.bytes.extend_from_slice(buf.filled());
+        Poll::Ready(Ok(!buf.filled().is_empty()))
+    }
+
+    /// What was read ahead and not read again.
+    pub fn ahead(&self) -> &[u8] {
+        &self.ahead.bytes[self.ahead.taken..]
+    }
+
+    /// The stream, and what was read ahead of it. For the tracker the connection is over.
+    pub fn into_inner(mut self) -> (T, Vec<u8>) {
+        let ahead = self.ahead().to_vec();
+        (self.stream.take().expect(TAKEN_LAST), ahead)
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &T {
+        self.stream.as_ref().expect(TAKEN_LAST)
+    }
+
+    fn cell(&self) -> &'static Cell {
+        self.part.cell()
+    }
+
+    fn pinned(&mut self) -> Pin<&mut T> {
+        Pin::new(self.stream.as_mut().expect(TAKEN_LAST))
+    }
+
+    fn poll_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match self.pinned().poll_read(cx, buf)? {
+            Poll::Ready(()) => {
+                let read = &buf.filled()[before..];
+                self.note(read);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => self.end_if_ordered(cx),
+        }
+    }
+
+    fn note(&mut self, read: &[u8]) {
+        let cell = self.cell();
+        if read.is_empty() {
+            self.at_end = true;
+        } else if cell.begun() == 0 && read.starts_with(b"PRI") {
+            // No HTTP/1 request has this method: it is reserved (RFC 9113 §11.6).
+            cell.set_http2();
+        } else {
+            cell.note_read();
+        }
+    }
+
+    /// Nothing to read. If the connection is to close and nothing is on the way, that is the end.
+    fn end_if_ordered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let cell = self.cell();
+        if self.part.is_hijacked() {
+            // The connection future has gone: orders reach the new owner here.
+            return match cell.listen(cx.waker()).says(Orders::CUT) {
+                true => Poll::Ready(Err(cut())),
+                false => Poll::Pending,
+            };
+        }
+        let orders = cell.orders();
+        if !orders.says(Orders::CLOSE) || cell.is_http2() || !cell.is_quiet() {
+            return Poll::Pending;
+        }
+        match self.stream().has_bytes() {
+            // They came in this very moment; the runtime will say so, and the request is served.
+            Ok(true) => Poll::Pending,
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 1024];
+        loop {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match self.pinned().poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Pending => match &mut self.lingering {
+                    Some(bound) => return bound.as_mut().poll(cx),
+                    None => return Poll::Ready(()),
+                },
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+const TAKEN_LAST: &str = "the stream is taken by into_inner only, which consumes the wrapper";
+
+fn cut() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the drain's deadline cut this connection")
+}
+
+impl<T: Peek> AsyncRead for ConnIo<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            self.ahead.take_into(buf);
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_stream(cx, buf)
+    }
+}
+
+impl<T: Peek> AsyncWrite for ConnIo<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.pinned().poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.pinned().poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream().is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.pinned().poll_flush(cx))?;
+        self.cell().note_flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingering.is_none() {
+            ready!(self.pinned().poll_shutdown(cx))?;
+            let orders = self.cell().orders();
+            let closing = orders.phase() >= Phase::LameDuck || orders.says(Orders::CLOSE);
+            let linger = self.cell().arena().linger();
+            if !closing || self.at_end || linger.is_zero() {
+                return Poll::Ready(Ok(()));
+            }
+            self.lingering = Some(Box::pin(sleep(linger)));
+        }
+        self.poll_linger(cx).map(Ok)
+    }
+}
+
+/// A connection cut in the middle of an answer is reset, so that no client takes the part for the whole.
+impl<T: Peek> Drop for ConnIo<T> {
+    fn drop(&mut self) {
+        let cell = self.part.cell();
+        if let Some(stream) = &self.stream {
+            if cell.orders().says(Orders::CUT) && !cell.is_quiet() {
+                stream.reset_on_close();
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+impl<T: Peek + std::os::fd::AsRawFd> std::os::fd::AsRawFd for ConnIo<T> {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.stream().as_raw_fd()
+    }
+}
+
+impl<T: Peek> fmt::Debug for ConnIo<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnIo").field("cell", self.cell()).finish_non_exhaustive()
+    }
+}

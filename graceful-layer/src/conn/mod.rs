@@ -1,0 +1,114 @@
+//! One connection and the pieces that track it: I/O, service, connection future (law 2).
+//!
+//! The three share one cell of the tracker. Any of them may be left out; what the missing one would have seen is
+//! then not known.
+
+mod future;
+mod graceful;
+#[cfg(feature = "hyper")]
+mod hyper;
+mod io;
+mod peek;
+mod peer;
+mod state;
+
+use std::fmt;
+
+pub use self::{
+    future::{ConnFuture, Hold},
+    graceful::GracefulConnection,
+    io::ConnIo,
+    peek::Peek,
+    peer::Peer,
+    state::ConnState,
+};
+use crate::{Graceful, state::Part};
+
+/// A connection in the tracker, from [`Tracker::open`](crate::Tracker::open) until the last of its pieces is dropped.
+///
+/// Everything that `graceful-server` does for a connection, a hand-written loop has in three lines: wrap the stream,
+/// wrap the service, wrap the future that hyper gives.
+///
+/// ```no_run
+/// # async fn run() -> std::io::Result<()> {
+/// use graceful_layer::Tracker;
+/// use hyper::{body::Incoming, server::conn::http1, Request, Response};
+/// use hyper_util::rt::TokioIo;
+///
+/// let app = tower::service_fn(|_: Request<Incoming>| async {
+///     Ok::<_, std::convert::Infallible>(Response::new("hello".to_owned()))
+/// });
+/// let tracker = Tracker::new();
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// loop {
+///     let (stream, peer) = listener.accept().await?;
+///     let conn = tracker.open(peer);
+///     let io = TokioIo::new(conn.io(stream));
+///     let service = conn.service(app.clone());
+///     tokio::spawn(conn.watch(http1::Builder::new().serve_connection(io, service)));
+/// }
+/// # }
+/// ```
+pub struct Connection {
+    part: Part,
+}
+
+impl Connection {
+    pub(crate) fn new(part: Part) -> Self {
+        Self { part }
+    }
+
+    /// Wraps the connection's stream: it notes what is read, written and closed, and closes politely.
+    ///
+    /// Wrap the stream that the peer's bytes come from, inside of TLS and of hyper's `TokioIo`.
+    pub fn io<T: Peek>(&self, stream: T) -> ConnIo<T> {
+        ConnIo::new(stream, self.part.io())
+    }
+
+    /// Wraps the service: it counts this connection's requests, and says `Connection: close` when it is time.
+    pub fn service<S>(&self, inner: S) -> Graceful<S> {
+        Graceful::on_connection(inner, self.part.clone())
+    }
+
+    /// Wraps the connection future: it tells hyper of the drain, and drops everything at the cutoff.
+    pub fn watch<C: GracefulConnection>(self, connection: C) -> ConnFuture<C> {
+        ConnFuture::new(connection, self.part)
+    }
+
+    /// Like [`watch`](Self::watch) for a future that cannot be told of a drain, such as a protocol of your own: it is
+    /// counted, and dropped at the cutoff.
+    pub fn hold<F: Future<Output = ()>>(self, future: F) -> ConnFuture<Hold<F>> {
+        ConnFuture::new(Hold::new(future), self.part)
+    }
+
+    /// Says that a TLS handshake begins or is over: `Handshaking`, then `New`.
+    pub fn set_handshaking(&self, handshaking: bool) {
+        self.part.cell().set_handshaking(handshaking);
+    }
+
+    /// Says that the connection speaks HTTP/2, when that was found out by ALPN. The I/O wrapper sees a preface itself.
+    pub fn set_http2(&self) {
+        self.part.cell().set_http2();
+    }
+
+    /// The connection's number in its tracker, counted from 1.
+    pub fn id(&self) -> u64 {
+        self.part.cell().id()
+    }
+
+    /// Who is at its other end.
+    pub fn peer(&self) -> Peer {
+        self.part.cell().peer()
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> ConnState {
+        self.part.cell().state()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("id", &self.id()).field("state", &self.state()).finish()
+    }
+}

@@ -1,0 +1,7 @@
+//! The HTTP middleware: counts requests to their last body byte, and says when an answer is the last one.
+
+pub mod future;
+mod layer;
+mod service;
+
+pub use self::{layer::GracefulLayer, service::Graceful};

@@ -1,0 +1,81 @@
+//! The service: counts in `call`.
+
+use std::task::{Context, Poll};
+
+use http::{Request, Response, Version};
+use http_body::Body;
+use tower_service::Service;
+
+use super::future::ResponseFuture;
+use crate::{ResponseBody, Tracker, head::Head, source::Source, state::Part};
+
+/// The service of [`GracefulLayer`](super::GracefulLayer) and of
+/// [`Connection::service`](crate::conn::Connection::service).
+///
+/// Never holds a place in `poll_ready`: an idle clone that is ready must not hold up a drain (law 3). `S::Error` stays
+/// what it is; at the cutoff a request that has no answer yet gets a 503 (law 4).
+#[derive(Clone, Debug)]
+pub struct Graceful<S> {
+    inner: S,
+    source: Source,
+}
+
+impl<S> Graceful<S> {
+    pub(super) fn loose(inner: S, tracker: Tracker) -> Self {
+        Self { inner, source: Source::Loose(tracker) }
+    }
+
+    pub(crate) fn on_connection(inner: S, part: Part) -> Self {
+        Self { inner, source: Source::Connection(part) }
+    }
+
+    /// The service inside.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, ReqB, ResB> Service<Request<ReqB>> for Graceful<S>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>>,
+    ResB: Body,
+{
+    type Response = Response<ResponseBody<ResB>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
+        let head = begin(&self.source, &request);
+        ResponseFuture::new(self.inner.call(request), head)
+    }
+}
+
+/// For hyper: a clone of the inner service is made ready and called, so nothing of this one is cloned.
+#[cfg(feature = "hyper")]
+impl<S, ReqB, ResB> hyper::service::Service<Request<ReqB>> for Graceful<S>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>> + Clone,
+    ResB: Body,
+{
+    type Response = Response<ResponseBody<ResB>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<tower::util::Oneshot<S, Request<ReqB>>>;
+
+    fn call(&self, request: Request<ReqB>) -> Self::Future {
+        let head = begin(&self.source, &request);
+        let answer = tower::ServiceExt::oneshot(self.inner.clone(), request);
+        ResponseFuture::new(answer, head)
+    }
+}
+
+fn begin<B>(source: &Source, request: &Request<B>) -> Head {
+    let guard = source.begin();
+    if request.version() == Version::HTTP_2 {
+        source.note_http2();
+    }
+    Head::of(request, guard)
+}

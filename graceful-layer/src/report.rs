@@ -1,0 +1,168 @@
+//! The outcome of a stop: what finished, what was cut, how long each phase took.
+
+use std::{fmt, time::Duration};
+
+use graceful_signal::Cause;
+use http::{Method, Version};
+
+use crate::{Counts, Peer, conn::ConnState};
+
+/// What a drain did. Its `Display` is one log line.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// Why it began; `None` when the program asked for it.
+    pub cause: Option<Cause>,
+    /// How long the service was a lame duck.
+    pub lame_duck: Duration,
+    /// How long it drained.
+    pub draining: Duration,
+    /// How long the cutoff took; zero without one.
+    pub cutoff: Duration,
+    /// Connections seen since the start.
+    pub connections: u64,
+    /// Requests seen since the start. All of them finished but the abandoned ones.
+    pub requests: u64,
+    /// Connections that were open when the drain began.
+    pub drained: Counts,
+    /// Requests that were in flight when the drain began.
+    pub drained_requests: usize,
+    /// Connections cut at the end, each with a request in flight or upgraded or half a head read.
+    pub cut: Vec<Cut>,
+    /// Requests cut at the end.
+    pub abandoned: Vec<Abandoned>,
+    /// Labels of the beacons that still held the drain at its end.
+    pub beacons: Vec<String>,
+    /// What still did not go away after the cutoff: connections, requests and beacons that somebody else holds.
+    pub left: usize,
+}
+
+impl Report {
+    /// Whether nothing was cut.
+    pub fn is_clean(&self) -> bool {
+        self.cut.is_empty() && self.abandoned.is_empty() && self.left == 0
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |d: Duration| d.as_millis();
+        match &self.cause {
+            Some(cause) => write!(f, "stopped by {cause}")?,
+            None => write!(f, "stopped")?,
+        }
+        write!(
+            f,
+            ": drained {} connections and {} requests in {} ms",
+            self.drained.total(),
+            self.drained_requests,
+            ms(self.lame_duck + self.draining + self.cutoff),
+        )?;
+        if self.lame_duck > Duration::ZERO {
+            write!(f, " ({} of them lame duck)", ms(self.lame_duck))?;
+        }
+        write!(f, ", cut {} connections and {} requests", self.cut.len(), self.abandoned.len())?;
+        for request in self.abandoned.iter().take(3) {
+            write!(f, "; {request}")?;
+        }
+        for label in &self.beacons {
+            write!(f, "; held by {label}")?;
+        }
+        if self.left > 0 {
+            write!(f, "; {} would not go", self.left)?;
+        }
+        write!(f, "; served {} requests on {} connections", self.requests, self.connections)
+    }
+}
+
+/// A connection that was cut.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Cut {
+    /// The connection's number in this tracker.
+    pub id: u64,
+    /// Who was at its other end.
+    pub peer: Peer,
+    /// What it was doing.
+    pub state: ConnState,
+    /// How old it was.
+    pub age: Duration,
+    /// How many requests it had carried.
+    pub requests: u64,
+}
+
+/// A request that was cut, for a log or a retry queue.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Abandoned {
+    /// Its method.
+    pub method: Method,
+    /// Its path, without the query: queries carry secrets.
+    pub path: String,
+    /// Its HTTP version.
+    pub version: Version,
+    /// Who sent it.
+    pub peer: Peer,
+    /// Its connection's number in this tracker; zero if the connection is not known.
+    pub connection: u64,
+    /// What its client got.
+    pub answer: Answer,
+}
+
+/// What the client of a cut request got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// A 503 with `Retry-After`.
+    Refused,
+    /// The end of its connection or stream, without an answer.
+    None,
+    /// The beginning of an answer, visibly not all of it.
+    Truncated,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "refused",
+            Self::None => "unanswered",
+            Self::Truncated => "truncated",
+        })
+    }
+}
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} from {} {}", self.method, self.path, self.peer, self.answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_line_names_what_was_cut() {
+        let report = Report {
+            cause: Some(Cause::Manual),
+            draining: Duration::from_millis(1500),
+            connections: 12,
+            requests: 340,
+            drained_requests: 2,
+            abandoned: vec![Abandoned {
+                method: Method::GET,
+                path: "/export".into(),
+                version: Version::HTTP_11,
+                peer: Peer::Unix,
+                connection: 7,
+                answer: Answer::Truncated,
+            }],
+            ..Report::default()
+        };
+        let line = report.to_string();
+        assert!(line.contains("GET /export from unix truncated"), "{line}");
+        assert!(line.contains("cut 0 connections and 1 requests"), "{line}");
+        assert!(!report.is_clean());
+        assert!(!line.contains('\n'), "one line: {line}");
+    }
+}

@@ -1,0 +1,326 @@
+//! Where cells live: shards of chunks, leased by a tracker and used again by the next one.
+
+use std::{sync::OnceLock, time::Duration};
+
+use super::{Cell, Orders, Part, bell::Bell};
+use crate::{
+    conn::Peer,
+    report::Abandoned,
+    sync::{AtomicU32, AtomicU64, Mutex, Ordering::*, lock},
+};
+
+const CHUNK: usize = if cfg!(graceful_loom) { 2 } else { 64 };
+
+type Chunk = [Cell; CHUNK];
+
+/// A cell or lock on lines of its own: neighbours belong to other threads.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+#[derive(Debug, Default)]
+struct Shard {
+    chunks: Vec<&'static Chunk>,
+    free: Vec<&'static Cell>,
+    /// Without a part but with a request in flight: a body outlived its connection.
+    lingering: Vec<&'static Cell>,
+    live: usize,
+    opened: u64,
+    requests: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Arena {
+    /// Read at every request, written ten times a second.
+    tick: Apart<AtomicU32>,
+    orders: AtomicU32,
+    next_id: AtomicU64,
+    shards: Box<[Apart<Mutex<Shard>>]>,
+    /// One cell a thread for requests whose connection is not known. Set once, for they point back here.
+    loose: OnceLock<Box<[Apart<Cell>]>>,
+    bell: Bell,
+    /// How long to read from a connection that we closed, in milliseconds.
+    linger: AtomicU32,
+    beacons: Mutex<Vec<(u64, String)>>,
+    abandoned: Mutex<Vec<Abandoned>>,
+}
+
+impl Arena {
+    /// An arena nobody uses: from the pool, else a new one.
+    pub(crate) fn lease() -> &'static Self {
+        let mut pool = lock(pool::get());
+        match pool.iter().position(|arena| arena.is_free()) {
+            Some(at) => {
+                let arena = pool.swap_remove(at);
+                drop(pool);
+                arena.reset();
+                arena
+            }
+            None => Self::leak(if cfg!(graceful_loom) { 1 } else { parallelism() }),
+        }
+    }
+
+    /// Gives the arena back. What is still alive in it keeps it from being leased until it has gone.
+    pub(crate) fn give_back(&'static self) {
+        lock(pool::get()).push(self);
+    }
+
+    fn leak(shards: usize) -> &'static Self {
+        let arena: &'static Self = Box::leak(Box::new(Self {
+            tick: Apart(AtomicU32::new(0)),
+            orders: AtomicU32::new(0),
+            next_id: AtomicU64::new(1),
+            shards: (0..shards).map(|_| Apart(Mutex::new(Shard::default()))).collect(),
+            loose: OnceLock::new(),
+            bell: Bell::new(),
+            linger: AtomicU32::new(0),
+            beacons: Mutex::new(Vec::new()),
+            abandoned: Mutex::new(Vec::new()),
+        }));
+        arena.loose.get_or_init(|| (0..shards).map(|_| Apart(Cell::new(arena))).collect());
+        arena
+    }
+
+    fn is_free(&self) -> bool {
+        let free = |shard: &Shard| shard.live == 0 && shard.lingering.iter().all(|c| c.is_free());
+        lock(&self.beacons).is_empty()
+            && self.loose().iter().all(|cell| cell.0.in_flight() == 0)
+            && self.shards.iter().all(|shard| free(&lock(&shard.0)))
+    }
+
+    fn reset(&'static self) {
+        self.tick.0.store(0, Relaxed);
+        self.orders.store(0, SeqCst);
+        self.next_id.store(1, Relaxed);
+        lock(&self.abandoned).clear();
+        for cell in self.loose() {
+            cell.0.reset();
+        }
+        for shard in &self.shards {
+            let mut shard = lock(&shard.0);
+            let lingering = std::mem::take(&mut shard.lingering);
+            shard.free.extend(lingering);
+            (shard.opened, shard.requests) = (0, 0);
+        }
+    }
+
+    fn loose(&self) -> &[Apart<Cell>] {
+        self.loose.get().map_or(&[], |cells| cells)
+    }
+
+    // The clock: milliseconds since the lease, as of the last tick.
+
+    #[inline]
+    pub(crate) fn tick(&self) -> u32 {
+        self.tick.0.load(Relaxed)
+    }
+
+    pub(crate) fn set_tick(&self, ms: u32) {
+        self.tick.0.store(ms, Relaxed);
+    }
+
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    // Requests and connections.
+
+    /// The cell that counts this thread's requests.
+    #[inline]
+    pub(crate) fn loose_cell(&'static self) -> &'static Cell {
+        let cells = self.loose();
+        &cells[thread_index() % cells.len()].0
+    }
+
+    /// Takes a connection into the tracker, told of whatever has been ordered so far (invariant 4).
+    pub(crate) fn open(&'static self, peer: Peer) -> Part {
+        let home = thread_index() % self.shards.len();
+        let mut shard = lock(&self.shards[home].0);
+        let cell = shard.take_cell(self);
+        shard.live += 1;
+        shard.opened += 1;
+        let id = self.next_id.fetch_add(1, Relaxed);
+        cell.open(id, home as u8, peer, self.orders())
+    }
+
+    /// The last part of `cell`'s connection has gone (invariants 2 and 6).
+    pub(super) fn release(&'static self, cell: &'static Cell) {
+        cell.forget_waker();
+        let mut shard = lock(&self.shards[cell.home()].0);
+        shard.live -= 1;
+        shard.requests += cell.begun();
+        let last = shard.live == 0;
+        match cell.in_flight() {
+            0 => shard.free.push(cell),
+            _ => shard.lingering.push(cell),
+        }
+        drop(shard);
+        if last {
+            self.bell.ring();
+        }
+    }
+
+    /// Connections plus requests that outlive or lack theirs. Zero stays zero once nothing can begin any more.
+    /// The bell rings when a part of it has become zero, so register there first.
+    pub(crate) fn outstanding(&self) -> usize {
+        let mut count = lock(&self.beacons).len();
+        count += self.loose().iter().map(|cell| cell.0.count_and_tell()).sum::<usize>();
+        for shard in &self.shards {
+            let mut shard = lock(&shard.0);
+            shard.reclaim(Cell::count_and_tell);
+            count += shard.live + shard.lingering.len();
+        }
+        count
+    }
+
+    /// Requests in flight, on connections and off them.
+    pub(crate) fn in_flight(&self) -> usize {
+        let mut count = 0;
+        self.walk_all(|cell| count += cell.in_flight());
+        count
+    }
+
+    /// Connections opened and requests begun since the lease.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        let mut opened = 0;
+        let mut requests = self.loose().iter().map(|cell| cell.0.begun()).sum();
+        for shard in &self.shards {
+            let shard = lock(&shard.0);
+            opened += shard.opened;
+            requests += shard.requests;
+            let chunks = shard.chunks.iter().flat_map(|chunk| chunk.iter());
+            requests += chunks.filter(|cell| cell.is_live()).map(Cell::begun).sum::<u64>();
+        }
+        (opened, requests)
+    }
+
+    /// Visits every live connection that was there at the call, without holding a lock at the visit.
+    pub(crate) fn walk(&self, mut visit: impl FnMut(&'static Cell)) {
+        for shard in &self.shards {
+            let chunks = lock(&shard.0).chunks.clone();
+            for cell in chunks.into_iter().flatten().filter(|cell| cell.is_live()) {
+                visit(cell);
+            }
+        }
+    }
+
+    /// Like `walk`, with the cells that count requests off connections: loose ones and lingering ones.
+    fn walk_all(&self, mut visit: impl FnMut(&Cell)) {
+        self.loose().iter().for_each(|cell| visit(&cell.0));
+        for shard in &self.shards {
+            let chunks = lock(&shard.0).chunks.clone();
+            chunks.into_iter().flatten().for_each(&mut visit);
+        }
+    }
+
+    // Orders.
+
+    pub(crate) fn orders(&self) -> Orders {
+        Orders(self.orders.load(SeqCst))
+    }
+
+    /// Sets the orders of a phase for everything there is and will be. `ramp` gives each connection its own share.
+    pub(crate) fn order(&self, orders: Orders, ramp: impl Fn(&Cell) -> u8) {
+        self.orders.store(orders.0, SeqCst);
+        self.loose().iter().for_each(|cell| cell.0.order_phase(orders));
+        self.walk(|cell| cell.order_phase(Orders::new(orders.phase(), ramp(cell))));
+    }
+
+    pub(crate) fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger.load(Relaxed).into())
+    }
+
+    pub(crate) fn set_linger(&self, linger: Duration) {
+        let ms = u32::try_from(linger.as_millis()).unwrap_or(u32::MAX);
+        self.linger.store(ms, Relaxed);
+    }
+
+    // Beacons: they hold the drain like a connection does.
+
+    pub(crate) fn light(&self, label: String) -> u64 {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        lock(&self.beacons).push((id, label));
+        id
+    }
+
+    pub(crate) fn put_out(&self, id: u64) {
+        lock(&self.beacons).retain(|beacon| beacon.0 != id);
+        self.bell.ring();
+    }
+
+    pub(crate) fn beacons(&self) -> Vec<String> {
+        lock(&self.beacons).iter().map(|beacon| beacon.1.clone()).collect()
+    }
+
+    // What was cut.
+
+    pub(crate) fn abandon(&self, request: Abandoned) {
+        lock(&self.abandoned).push(request);
+    }
+
+    pub(crate) fn take_abandoned(&self) -> Vec<Abandoned> {
+        std::mem::take(&mut lock(&self.abandoned))
+    }
+}
+
+impl Shard {
+    fn take_cell(&mut self, arena: &'static Arena) -> &'static Cell {
+        if self.free.is_empty() {
+            self.reclaim(Cell::in_flight);
+        }
+        if let Some(cell) = self.free.pop() {
+            return cell;
+        }
+        let chunk: &'static Chunk =
+            Box::leak(Box::new(std::array::from_fn(|_| Cell::new(arena))));
+        self.chunks.push(chunk);
+        let (first, rest) = chunk.split_first().expect("a chunk holds more than one cell");
+        self.free.extend(rest);
+        first
+    }
+
+    /// Frees lingering cells whose last request is over.
+    fn reclaim(&mut self, in_flight: impl Fn(&Cell) -> usize) {
+        let Self { lingering, free, .. } = self;
+        lingering.retain(|cell| {
+            let over = in_flight(cell) == 0;
+            if over {
+                free.push(cell);
+            }
+            !over
+        });
+    }
+}
+
+fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().next_power_of_two()).min(64)
+}
+
+/// A small number for this thread, for picking a shard.
+#[inline]
+fn thread_index() -> usize {
+    use std::sync::atomic::AtomicUsize;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static INDEX: usize = NEXT.fetch_add(1, Relaxed));
+    INDEX.try_with(|index| *index).unwrap_or(0)
+}
+
+#[cfg(not(graceful_loom))]
+mod pool {
+    use super::{Arena, Mutex};
+
+    pub(super) fn get() -> &'static Mutex<Vec<&'static Arena>> {
+        static POOL: Mutex<Vec<&'static Arena>> = Mutex::new(Vec::new());
+        &POOL
+    }
+}
+
+/// A model starts from nothing every time: what it leaves behind is not used again.
+#[cfg(graceful_loom)]
+mod pool {
+    use super::{Arena, Mutex};
+
+    pub(super) fn get() -> &'static Mutex<Vec<&'static Arena>> {
+        Box::leak(Box::new(Mutex::new(Vec::new())))
+    }
+}

@@ -1,0 +1,374 @@
+//! One cell: the count, the life, the orders and the waker of a connection (laws 2, 3 and 14).
+
+use std::{fmt, task::Waker};
+
+use super::{Arena, Orders};
+use crate::{
+    conn::{ConnState, Peer},
+    phase::Phase,
+    sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering::*, lock},
+};
+
+const ONE_IN_FLIGHT: u64 = 1;
+const IN_FLIGHT: u64 = (1 << 24) - 1;
+const ONE_BEGUN: u64 = 1 << 24;
+
+const ONE_PART: u32 = 1;
+const PARTS: u32 = (1 << 24) - 1;
+const IO_OPEN: u32 = 1 << 24;
+const HANDSHAKING: u32 = 1 << 25;
+const HIJACKED: u32 = 1 << 26;
+const HTTP2: u32 = 1 << 27;
+
+/// Bytes came of which no request has been made yet.
+const READ: u8 = 1;
+/// An answer is owed, or not flushed.
+const OWED: u8 = 2;
+
+#[derive(Default)]
+struct Cold {
+    waker: Option<Waker>,
+    peer: Peer,
+}
+
+pub(crate) struct Cell {
+    arena: &'static Arena,
+    word: AtomicU64,
+    id: AtomicU64,
+    life: AtomicU32,
+    orders: AtomicU32,
+    opened: AtomicU32,
+    since: AtomicU32,
+    io: AtomicU8,
+    home: AtomicU8,
+    cold: Mutex<Cold>,
+}
+
+impl Cell {
+    pub(super) fn new(arena: &'static Arena) -> Self {
+        Self {
+            arena,
+            word: AtomicU64::new(0),
+            id: AtomicU64::new(0),
+            life: AtomicU32::new(0),
+            orders: AtomicU32::new(0),
+            opened: AtomicU32::new(0),
+            since: AtomicU32::new(0),
+            io: AtomicU8::new(0),
+            home: AtomicU8::new(0),
+            cold: Mutex::new(Cold::default()),
+        }
+    }
+
+    /// Counts one request in, before anything else is looked at (law 3).
+    #[inline]
+    pub(crate) fn begin(&'static self) -> RequestGuard {
+        self.word.fetch_add(ONE_BEGUN | ONE_IN_FLIGHT, SeqCst);
+        RequestGuard { cell: self }
+    }
+
+    #[inline]
+    pub(crate) fn in_flight(&self) -> usize {
+        (self.word.load(SeqCst) & IN_FLIGHT) as usize
+    }
+
+    pub(crate) fn begun(&self) -> u64 {
+        self.word.load(Relaxed) / ONE_BEGUN
+    }
+
+    pub(crate) fn arena(&self) -> &'static Arena {
+        self.arena
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id.load(Relaxed)
+    }
+
+    /// Milliseconds of the arena's clock at which the connection was opened.
+    pub(crate) fn opened(&self) -> u32 {
+        self.opened.load(Relaxed)
+    }
+
+    /// Milliseconds of the arena's clock since which its state is what it is.
+    pub(crate) fn since(&self) -> u32 {
+        self.since.load(Relaxed)
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        lock(&self.cold).peer
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        self.life.load(Relaxed) & HTTP2 != 0
+    }
+
+    pub(crate) fn set_http2(&self) {
+        if !self.is_http2() {
+            self.life.fetch_or(HTTP2, Relaxed);
+        }
+        self.io.store(self.io.load(Relaxed) & !READ, Relaxed);
+    }
+
+    pub(crate) fn set_handshaking(&self, on: bool) {
+        match on {
+            true => self.life.fetch_or(HANDSHAKING, Relaxed),
+            false => self.life.fetch_and(!HANDSHAKING, Relaxed),
+        };
+        self.touch();
+    }
+
+    /// The connection's state, derived from what is stored: nothing of it is stored twice.
+    pub(crate) fn state(&self) -> ConnState {
+        let life = self.life.load(Acquire);
+        let io = self.io.load(Relaxed);
+        match () {
+            () if life & PARTS == 0 => ConnState::Closed,
+            () if life & HIJACKED != 0 => ConnState::Hijacked,
+            () if life & HANDSHAKING != 0 => ConnState::Handshaking,
+            () if self.in_flight() > 0 || io != 0 => ConnState::Active,
+            () if self.begun() > 0 => ConnState::Idle,
+            () => ConnState::New,
+        }
+    }
+
+    /// Whether bytes are here that no request has been made of: half a head, say.
+    pub(crate) fn is_mid_head(&self) -> bool {
+        self.io.load(Relaxed) & READ != 0 && self.in_flight() == 0
+    }
+
+    /// Whether closing now can lose nothing that this process knows of.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.in_flight() == 0 && self.io.load(Relaxed) == 0
+    }
+
+    // What the connection's own task notes (invariant 7).
+
+    fn touch(&self) {
+        self.since.store(self.arena.tick(), Relaxed);
+    }
+
+    /// Bytes were read. Those that come while a request is in flight are its body.
+    #[inline]
+    pub(crate) fn note_read(&self) {
+        if self.io.load(Relaxed) & READ == 0 && self.in_flight() == 0 && !self.is_http2() {
+            self.io.store(self.io.load(Relaxed) | READ, Relaxed);
+            self.touch();
+        }
+    }
+
+    /// A request was made of what was read: an answer is owed until it is flushed.
+    #[inline]
+    pub(crate) fn note_request(&self) {
+        self.io.store(OWED, Relaxed);
+    }
+
+    /// Everything written is with the kernel. The answer is out once its request is over too.
+    #[inline]
+    pub(crate) fn note_flushed(&self) {
+        let io = self.io.load(Relaxed);
+        if io & OWED != 0 && self.in_flight() == 0 {
+            self.io.store(io & !OWED, Relaxed);
+            self.touch();
+        }
+    }
+
+    // Orders.
+
+    #[inline]
+    pub(crate) fn orders(&self) -> Orders {
+        Orders(self.orders.load(SeqCst))
+    }
+
+    /// Changes the orders and wakes the connection to read them (invariant 5), if they are new.
+    pub(crate) fn order(&self, change: impl Fn(u32) -> u32) {
+        let old = self.change_orders(&change);
+        if change(old) == old {
+            return;
+        }
+        let waker = lock(&self.cold).waker.clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Replaces phase and ramp; `CLOSE` stays only while draining, `TELL` always.
+    pub(crate) fn order_phase(&self, orders: Orders) {
+        let kept = match orders.phase() {
+            Phase::Serving | Phase::LameDuck => Orders::TELL,
+            _ => Orders::TELL | Orders::CLOSE | Orders::CUT,
+        };
+        self.order(|old| orders.0 | old & kept);
+    }
+
+    fn change_orders(&self, change: impl Fn(u32) -> u32) -> u32 {
+        let mut old = self.orders.load(Relaxed);
+        loop {
+            match self.orders.compare_exchange_weak(old, change(old), SeqCst, Relaxed) {
+                Ok(_) => return old,
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Keeps the waker of the task that must hear of orders, and returns the orders as they are after that.
+    pub(crate) fn listen(&self, waker: &Waker) -> Orders {
+        let replaced = lock(&self.cold).waker.replace(waker.clone());
+        // Dropped with the lock free: the last waker of a task drops the task and all it holds.
+        drop(replaced);
+        self.orders()
+    }
+
+    /// In flight after a `TELL` mark: whoever brings it to zero rings the arena's bell (invariant 6).
+    pub(super) fn count_and_tell(&self) -> usize {
+        self.change_orders(|old| old | Orders::TELL);
+        self.in_flight()
+    }
+
+    // The life, driven by the arena.
+
+    /// Gives the cell to a new connection. Only for a cell without parts and requests, under its shard's lock.
+    pub(super) fn open(&'static self, id: u64, home: u8, peer: Peer, orders: Orders) -> Part {
+        let now = self.arena.tick();
+        self.id.store(id, Relaxed);
+        self.home.store(home, Relaxed);
+        self.opened.store(now, Relaxed);
+        self.since.store(now, Relaxed);
+        self.io.store(0, Relaxed);
+        self.word.store(0, SeqCst);
+        self.orders.store(orders.0, SeqCst);
+        *lock(&self.cold) = Cold { waker: None, peer };
+        self.life.store(ONE_PART, Release);
+        Part { cell: self }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.life.load(Acquire) & PARTS != 0
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        !self.is_live() && self.in_flight() == 0
+    }
+
+    /// The shard it was opened in.
+    pub(super) fn home(&self) -> usize {
+        self.home.load(Relaxed).into()
+    }
+
+    pub(super) fn forget_waker(&self) {
+        let forgotten = lock(&self.cold).waker.take();
+        drop(forgotten);
+    }
+
+    /// Zero counts and no orders, for a cell that belongs to no connection, when its arena is leased again.
+    pub(super) fn reset(&self) {
+        self.word.store(0, SeqCst);
+        self.orders.store(0, SeqCst);
+    }
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cell")
+            .field("id", &self.id())
+            .field("state", &self.state())
+            .field("in_flight", &self.in_flight())
+            .field("orders", &self.orders())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One request in flight. It is let go when this is dropped, wherever that happens.
+///
+/// Made by the services of this crate; public because it is the handle that a
+/// [`TrackCompletion`](tower::load::completion::TrackCompletion) of yours receives.
+#[must_use = "the request is let go when this is dropped"]
+pub struct RequestGuard {
+    cell: &'static Cell,
+}
+
+impl RequestGuard {
+    pub(crate) fn cell(&self) -> &'static Cell {
+        self.cell
+    }
+}
+
+impl Drop for RequestGuard {
+    #[inline]
+    fn drop(&mut self) {
+        let cell = self.cell;
+        cell.touch();
+        let before = cell.word.fetch_sub(ONE_IN_FLIGHT, SeqCst) & IN_FLIGHT;
+        if before == 1 && cell.orders().says(Orders::TELL) {
+            cell.arena.bell().ring();
+        }
+    }
+}
+
+impl fmt::Debug for RequestGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestGuard").finish_non_exhaustive()
+    }
+}
+
+/// Something that keeps a connection in the tracker (law 2).
+#[derive(Debug)]
+pub(crate) struct Part {
+    cell: &'static Cell,
+}
+
+impl Part {
+    pub(crate) fn cell(&self) -> &'static Cell {
+        self.cell
+    }
+
+    /// The part that is the connection's I/O.
+    pub(crate) fn io(&self) -> IoPart {
+        self.cell.life.fetch_or(IO_OPEN, Relaxed);
+        IoPart(self.clone())
+    }
+
+    /// The connection future ended. Returns whether its I/O lives on: it was upgraded.
+    pub(crate) fn ended(&self) -> bool {
+        let hijacked = self.cell.life.load(Acquire) & IO_OPEN != 0;
+        if hijacked {
+            self.cell.life.fetch_or(HIJACKED, Relaxed);
+            self.cell.touch();
+        }
+        hijacked
+    }
+}
+
+impl Clone for Part {
+    fn clone(&self) -> Self {
+        self.cell.life.fetch_add(ONE_PART, Relaxed);
+        Self { cell: self.cell }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.cell.life.fetch_sub(ONE_PART, AcqRel) & PARTS == ONE_PART {
+            self.cell.arena.release(self.cell);
+        }
+    }
+}
+
+/// The part that is the connection's I/O: while it is there, the socket is open.
+#[derive(Debug)]
+pub(crate) struct IoPart(Part);
+
+impl IoPart {
+    pub(crate) fn cell(&self) -> &'static Cell {
+        self.0.cell
+    }
+
+    pub(crate) fn is_hijacked(&self) -> bool {
+        self.0.cell.life.load(Relaxed) & HIJACKED != 0
+    }
+}
+
+impl Drop for IoPart {
+    fn drop(&mut self) {
+        self.0.cell.life.fetch_and(!IO_OPEN, AcqRel);
+    }
+}

@@ -1,0 +1,37 @@
+//! Every atomic of the tracker: cells, the arena they live in, and the bell of whoever waits for the end.
+//!
+//! A *cell* counts requests for one place: a connection, or one thread of a service whose connections
+//! nobody knows. Cells live in an *arena*, which a tracker leases from a process-wide pool and gives back;
+//! neither is ever freed, so a request can hold a plain `&'static Cell` and pay for nothing but its count.
+//!
+//! # Invariants
+//!
+//! 1. `Cell::word` counts requests in flight (low 24 bits) and requests begun (high 40 bits); both change
+//!    only in `Cell::begin` and `RequestGuard::drop`, by one read-modify-write each.
+//! 2. A cell belongs to a connection while it has *parts* (`Cell::life`): the handle, the I/O, the service,
+//!    the connection future. The last part to go gives the cell back to its arena, exactly once, because
+//!    a part is made only from a part or, under the shard's lock, from a cell without any.
+//! 3. A cell is handed out again only with no part and nothing in flight; in between it is *lingering*.
+//! 4. *Nobody misses an order.* The arena's orders are stored before a walk takes any shard lock, and a cell
+//!    copies them under that lock when it is opened: a connection is either walked or born told.
+//! 5. *No order is slept through.* An order is stored before the cell's waker is taken, and a connection
+//!    reads its orders after it has stored its waker, both under the cell's lock.
+//! 6. *The last one wakes the waiter.* The waiter marks a cell `TELL` and then reads its count; a request
+//!    lowers the count and then reads the mark, all sequentially consistent: one of them sees the other. A
+//!    shard's connections ring when the last has gone, under the lock that the waiter counts under.
+//! 7. `Cell::io` and `Cell::since` are written by plain stores of the one task that drives the connection
+//!    (`since` also at the end of a request); nothing is decided on them across threads but *when* to ask.
+//!
+//! The models are in `loom.rs`, and the list of faults that each make one fail in ARCHITECTURE.md.
+
+mod arena;
+mod bell;
+mod cell;
+#[cfg(all(test, graceful_loom))]
+mod loom;
+mod orders;
+
+pub(crate) use arena::Arena;
+pub use cell::RequestGuard;
+pub(crate) use cell::{Cell, IoPart, Part};
+pub(crate) use orders::Orders;

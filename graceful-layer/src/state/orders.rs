@@ -1,0 +1,46 @@
+//! What a connection has been told, in one word it can read at every poll.
+
+use crate::phase::Phase;
+
+/// Phase (bits 0..8), ramp (8..16) and marks, as stored in a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Orders(pub(super) u32);
+
+impl Orders {
+    /// Close as soon as nothing is on the way: end of file is shown to whoever reads.
+    pub(crate) const CLOSE: u32 = 1 << 16;
+    /// Drop everything now.
+    pub(crate) const CUT: u32 = 1 << 17;
+    /// Somebody waits for this cell's last request.
+    pub(super) const TELL: u32 = 1 << 18;
+
+    /// Orders of a phase alone. `ramp` is the share of answers, in 255ths, that say close in lame duck.
+    pub(crate) const fn new(phase: Phase, ramp: u8) -> Self {
+        Self(phase as u32 | (ramp as u32) << 8)
+    }
+
+    pub(crate) const fn phase(self) -> Phase {
+        Phase::from_bits(self.0 as u8)
+    }
+
+    pub(crate) const fn ramp(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+
+    pub(crate) const fn says(self, mark: u32) -> bool {
+        self.0 & mark != 0
+    }
+
+    /// Whether an answer given under these orders is the last of its connection. `dice` decides in lame duck.
+    pub(crate) fn retires(self, dice: impl FnOnce() -> u8) -> bool {
+        match self.phase() {
+            Phase::Serving => false,
+            Phase::LameDuck => match self.ramp() {
+                0 => false,
+                u8::MAX => true,
+                ramp => dice() < ramp,
+            },
+            _ => true,
+        }
+    }
+}

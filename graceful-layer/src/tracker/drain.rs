@@ -1,0 +1,299 @@
+//! The order of a stop: waits, goes through the phases, makes the report (laws 1, 5 and 7).
+
+use std::{future::poll_fn, task::Poll, time::Duration};
+
+use graceful_signal::ShutdownSignal;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Progress, Tracker,
+    sweep::{Sweep, scatter},
+};
+use crate::{Cut, Grace, Phase, Report, conn::ConnState, log, state::{Arena, Orders}, sync::lock};
+
+/// How often the clock ticks and timeouts are looked at in normal service.
+const TICK: Duration = Duration::from_millis(100);
+/// How often connections are looked at while draining, unless the looking itself takes a twentieth of that.
+const SWEEP: Duration = Duration::from_millis(20);
+
+pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) -> Report {
+    let lease = tracker.clone();
+    let mut last = lease.0.driver.lock().await;
+    if let Some(report) = &*last {
+        return report.clone();
+    }
+    let wanted = tracker.0.wanted.subscribe();
+    let mut drain = Drain { tracker, signal, grace, wanted, heard: 0, forgiven: 0, report: Report::default() };
+    let report = loop {
+        drain.serve().await;
+        if drain.stop().await == Way::On {
+            break drain.report;
+        }
+        drain.go_back();
+    };
+    *last = Some(report.clone());
+    report
+}
+
+struct Drain {
+    tracker: Tracker,
+    signal: ShutdownSignal,
+    grace: Grace,
+    wanted: watch::Receiver<Phase>,
+    /// Deliveries of the signal that have had their effect.
+    heard: u32,
+    /// How many of them belong to stops that were taken back.
+    forgiven: u32,
+    report: Report,
+}
+
+/// Where a phase leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    On,
+    Back,
+}
+
+impl Drain {
+    /// Normal service: until the signal or a command.
+    async fn serve(&mut self) {
+        loop {
+            self.tick();
+            let timeouts = self.tracker.timeouts();
+            self.sweep(&Sweep::serving(&timeouts));
+            let next = Instant::now() + TICK;
+            tokio::select! {
+                biased;
+                () = self.hurried(Phase::Serving) => return,
+                () = sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// All phases of one stop. `Back` if it was taken back.
+    async fn stop(&mut self) -> Way {
+        let began = Instant::now();
+        self.report.cause = self.signal.cause();
+        self.report.drained = self.tracker.counts();
+        self.report.drained_requests = self.tracker.in_flight();
+        let draining_at = after(began, self.grace.lame_duck);
+        let cutoff_at = after(draining_at, self.grace.drain);
+        self.set_deadline(Some(cutoff_at));
+
+        if self.wanted() <= Phase::LameDuck && !self.grace.lame_duck.is_zero() {
+            self.enter(Phase::LameDuck);
+            let way = self.lame_duck(began, draining_at).await;
+            self.report.lame_duck = began.elapsed();
+            if way == Way::Back {
+                return way;
+            }
+        }
+        if self.wanted() <= Phase::Draining {
+            let entered = Instant::now();
+            self.enter(Phase::Draining);
+            let way = self.drain(entered, cutoff_at).await;
+            self.report.draining = entered.elapsed();
+            if way == Way::Back {
+                return way;
+            }
+        }
+        if self.tracker.arena().outstanding() > 0 {
+            self.enter(Phase::Cutoff);
+            self.cutoff().await;
+        }
+        self.close();
+        Way::On
+    }
+
+    /// Ends on time or when hurried, never because nothing is in flight (law 5).
+    async fn lame_duck(&mut self, began: Instant, until: Instant) -> Way {
+        loop {
+            self.tick();
+            let elapsed = began.elapsed().as_secs_f64() / self.grace.lame_duck.as_secs_f64();
+            self.retire((elapsed * 255.0) as u8);
+            let next = (Instant::now() + TICK).min(until);
+            tokio::select! {
+                biased;
+                () = self.hurried(Phase::LameDuck) => return self.way(),
+                () = sleep_until(next) => {}
+            }
+            if Instant::now() >= until {
+                return Way::On;
+            }
+        }
+    }
+
+    /// Asks a share of `ramp`/255 of all connections to go after their next answer.
+    fn retire(&self, ramp: u8) {
+        let orders = Orders::new(Phase::LameDuck, ramp);
+        self.tracker.arena().order(orders, |cell| match scatter(cell.id()) as u8 {
+            place if place < ramp => u8::MAX,
+            _ => 0,
+        });
+    }
+
+    /// Ends when nothing is left, at the deadline, or when hurried.
+    async fn drain(&mut self, entered: Instant, until: Instant) -> Way {
+        self.tick();
+        let rules =
+            Sweep::draining(&self.grace, self.tracker.now_ms(), self.report.drained.total());
+        let told_at = after(entered, self.grace.idle_grace);
+        let arena = self.tracker.arena();
+        let mut pause = SWEEP;
+        loop {
+            let now = Instant::now();
+            let told = now >= told_at;
+            if told {
+                self.announce(Phase::Draining, true);
+            }
+            // Connections that nobody tells us of may be idle: their clients get the idle grace first.
+            let may_end = told || !self.tracker.has_loose_requests();
+            let next = (now + pause).min(until);
+            tokio::select! {
+                biased;
+                () = self.hurried(Phase::Draining) => return self.way(),
+                () = emptied(arena), if may_end => return Way::On,
+                () = sleep_until(next) => {}
+            }
+            if Instant::now() >= until {
+                return Way::On;
+            }
+            self.tick();
+            let before = Instant::now();
+            self.sweep(&rules);
+            pause = SWEEP.max(before.elapsed() * 20);
+        }
+    }
+
+    /// Tells clients what can be told in half of the time, then drops the rest.
+    async fn cutoff(&mut self) {
+        let began = Instant::now();
+        let cut_at = after(began, self.grace.cutoff / 2);
+        let gone_at = after(began, self.grace.cutoff);
+        let arena = self.tracker.arena();
+        let _ = tokio::time::timeout_at(cut_at, emptied(arena)).await;
+        self.cut();
+        let _ = tokio::time::timeout_at(gone_at, emptied(arena)).await;
+        self.report.cutoff = began.elapsed();
+    }
+
+    fn cut(&mut self) {
+        let now = self.tracker.now_ms();
+        let cut = &mut self.report.cut;
+        self.tracker.arena().walk(|cell| {
+            let state = cell.state();
+            if matches!(state, ConnState::Active | ConnState::Hijacked | ConnState::Handshaking) {
+                let age = Duration::from_millis(now.saturating_sub(cell.opened()).into());
+                let (id, peer, requests) = (cell.id(), cell.peer(), cell.begun());
+                cut.push(Cut { id, peer, state, age, requests });
+            }
+            cell.order(|old| old | Orders::CUT);
+        });
+    }
+
+    fn close(&mut self) {
+        let arena = self.tracker.arena();
+        self.report.left = arena.outstanding();
+        self.report.beacons = arena.beacons();
+        self.report.abandoned = arena.take_abandoned();
+        (self.report.connections, self.report.requests) = arena.totals();
+        self.enter(Phase::Closed);
+    }
+
+    /// The stop was taken back: everybody may stay, and a later signal begins anew.
+    fn go_back(&mut self) {
+        self.tracker.0.wanted.send_replace(Phase::Serving);
+        self.report = Report::default();
+        self.forgiven = self.heard;
+        self.set_deadline(None);
+        self.enter(Phase::Serving);
+    }
+
+    /// Waits for a reason to leave `phase` early: a further signal or a command.
+    async fn hurried(&mut self, phase: Phase) {
+        let command = |wanted: &Phase| *wanted > phase || (*wanted == Phase::Serving && phase != *wanted);
+        tokio::select! {
+            biased;
+            () = self.signal.reached(self.heard + 1) => {}
+            // The sender lives in the tracker held here.
+            _ = self.wanted.wait_for(command) => return,
+        }
+        let fresh = self.signal.level().saturating_sub(self.heard);
+        self.heard += fresh;
+        // One step for each delivery; the first from Serving is the first step.
+        for _ in 0..fresh {
+            self.tracker.advance();
+        }
+        if self.heard - self.forgiven >= 3 {
+            self.tracker.cutoff();
+        }
+    }
+
+    fn wanted(&self) -> Phase {
+        *self.wanted.borrow()
+    }
+
+    fn way(&self) -> Way {
+        match self.wanted() {
+            Phase::Serving => Way::Back,
+            _ => Way::On,
+        }
+    }
+
+    fn tick(&self) {
+        self.tracker.arena().set_tick(self.tracker.now_ms());
+    }
+
+    fn sweep(&self, rules: &Sweep) {
+        let now = self.tracker.now_ms();
+        self.tracker.arena().walk(|cell| {
+            if let Some(order) = rules.due(cell, now) {
+                cell.order(|old| old | order);
+            }
+        });
+    }
+
+    /// Makes `phase` true for everybody: connections, requests, those who wait, the log.
+    fn enter(&self, phase: Phase) {
+        if self.wanted() < phase {
+            self.tracker.0.wanted.send_replace(phase);
+        }
+        self.tracker.arena().set_linger(self.grace.linger);
+        self.tracker.arena().order(Orders::new(phase, 0), |_| 0);
+        self.announce(phase, phase > Phase::Draining);
+        log::phase(&self.tracker, phase);
+    }
+
+    fn announce(&self, phase: Phase, told: bool) {
+        self.tracker.0.progress.send_if_modified(|now| {
+            let changed = now.phase != phase || now.told != told;
+            *now = Progress { phase, told };
+            changed
+        });
+    }
+
+    fn set_deadline(&self, deadline: Option<Instant>) {
+        *lock(&self.tracker.0.deadline) = deadline;
+    }
+}
+
+/// Waits until nothing is outstanding.
+async fn emptied(arena: &Arena) {
+    poll_fn(|cx| {
+        // Registered before looked at: whoever goes after the look rings.
+        arena.bell().register(cx.waker());
+        match arena.outstanding() {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+/// `start + wait`, but no more than a year from then, which no clock overflows on.
+fn after(start: Instant, wait: Duration) -> Instant {
+    start + wait.min(Duration::from_secs(86_400 * 365))
+}

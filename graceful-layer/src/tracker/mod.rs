@@ -1,0 +1,321 @@
+//! The handle everything else is made from: phase, connections, requests, and the drain (laws 1 and 7).
+//!
+//! Mechanism lives elsewhere: the atomics in `state`, the order of a stop in `drain`, who is asked to close
+//! when in `sweep`.
+
+mod beacon;
+mod drain;
+mod snapshot;
+mod sweep;
+mod timeouts;
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use graceful_signal::ShutdownSignal;
+use tokio::{sync::watch, time::Instant};
+
+pub use self::{
+    beacon::Beacon,
+    snapshot::{ConnInfo, Counts},
+    timeouts::Timeouts,
+};
+use crate::{
+    Grace, Peer, Phase, Report,
+    conn::Connection,
+    state::{Arena, Cell, Orders},
+    sync::{Mutex, lock},
+};
+
+/// The shared record of a service: its phase, its connections and the requests in flight.
+///
+/// Cheap to clone; every clone is the same tracker. Feed it through [`ConnTrackingLayer`] or
+/// [`GracefulLayer`] (requests) and [`open`](Self::open) (connections), and let [`drain_on`](Self::drain_on)
+/// run beside the server.
+///
+/// What is not covered: work that is neither a request nor a connection. Hold a [`Beacon`] for that.
+///
+/// [`ConnTrackingLayer`]: crate::ConnTrackingLayer
+/// [`GracefulLayer`]: crate::GracefulLayer
+#[derive(Clone)]
+pub struct Tracker(Arc<Inner>);
+
+struct Inner {
+    arena: &'static Arena,
+    born: Instant,
+    progress: watch::Sender<Progress>,
+    wanted: watch::Sender<Phase>,
+    deadline: Mutex<Option<Instant>>,
+    timeouts: Mutex<Timeouts>,
+    /// Requests come from connections that nobody tells this tracker of.
+    loose: AtomicBool,
+    /// Held by the drain that runs; the last one's outcome.
+    driver: tokio::sync::Mutex<Option<Report>>,
+}
+
+/// What is announced to those who wait.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    phase: Phase,
+    told: bool,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.arena.give_back();
+    }
+}
+
+impl Default for Tracker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tracker {
+    /// A tracker of its own: nothing in it, `Serving`.
+    pub fn new() -> Self {
+        Self(Arc::new(Inner {
+            arena: Arena::lease(),
+            born: Instant::now(),
+            progress: watch::Sender::default(),
+            wanted: watch::Sender::default(),
+            deadline: Mutex::new(None),
+            timeouts: Mutex::new(Timeouts::off()),
+            loose: AtomicBool::new(false),
+            driver: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// The phase now. One load.
+    pub fn phase(&self) -> Phase {
+        self.0.arena.orders().phase()
+    }
+
+    /// When the running stop cuts what is left; `None` while serving.
+    pub fn deadline(&self) -> Option<Instant> {
+        *lock(&self.0.deadline)
+    }
+
+    /// Waits until the phase is `phase` or a later one. Waits without bound; every clone may wait.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: phases are latched, and a later call sees the same.
+    pub fn reached(&self, phase: Phase) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.progressed(move |now| now.phase >= phase)
+    }
+
+    /// Waits until clients had their idle grace: the moment to give to a foreign server's shutdown.
+    ///
+    /// A server that shuts down closes its idle connections at that instant, also one with a request on its
+    /// way. So it must not hear of the stop before answers have said `Connection: close` for a while:
+    /// `axum::serve(..).with_graceful_shutdown(tracker.told())`. Waits without bound.
+    ///
+    /// # Cancel safety
+    /// Cancel safe, as [`reached`](Self::reached).
+    pub fn told(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.progressed(|now| now.told)
+    }
+
+    fn progressed<F>(&self, enough: F) -> impl Future<Output = ()> + Send + 'static + use<F>
+    where
+        F: FnMut(&Progress) -> bool + Send + 'static,
+    {
+        let mut progress = self.0.progress.subscribe();
+        let tracker = self.clone();
+        async move {
+            // The sender lives as long as the tracker held here.
+            let _ = progress.wait_for(enough).await;
+            drop(tracker);
+        }
+    }
+
+    // Commands. They take effect while a drain_on runs, and at its start if given before.
+
+    /// Begins the stop, as the signal would. Returns whether this call did it.
+    pub fn begin(&self) -> bool {
+        self.want(|now, wanted| (now.max(wanted) < Phase::LameDuck).then_some(Phase::LameDuck))
+    }
+
+    /// Begins the drain without lame duck: a successor serves already. Returns whether this call did it.
+    pub fn hand_over(&self) -> bool {
+        self.want(|now, wanted| (now.max(wanted) < Phase::Draining).then_some(Phase::Draining))
+    }
+
+    /// Goes on to the next phase now, as a further signal would. Returns whether there was one to go to.
+    pub fn advance(&self) -> bool {
+        self.want(|now, wanted| match now.max(wanted) {
+            Phase::Serving => Some(Phase::LameDuck),
+            Phase::LameDuck => Some(Phase::Draining),
+            Phase::Draining => Some(Phase::Cutoff),
+            Phase::Cutoff | Phase::Closed => None,
+        })
+    }
+
+    /// Cuts what is left now. Returns whether this call did it.
+    pub fn cutoff(&self) -> bool {
+        self.want(|now, wanted| (now.max(wanted) < Phase::Cutoff).then_some(Phase::Cutoff))
+    }
+
+    /// Takes a stop back that is still in lame duck (law 1). Returns whether it was.
+    pub fn resume(&self) -> bool {
+        self.want(|now, wanted| {
+            (now == Phase::LameDuck && wanted <= Phase::LameDuck).then_some(Phase::Serving)
+        })
+    }
+
+    /// Takes a hand-over back whose successor died: Draining goes back to Serving (law 1). Returns whether it was
+    /// draining. Connections that were told to go have gone or will go; new ones are served as before.
+    pub fn reclaim(&self) -> bool {
+        self.want(|now, wanted| {
+            (now == Phase::Draining && wanted <= Phase::Draining).then_some(Phase::Serving)
+        })
+    }
+
+    /// Drops every connection now, without a word to anybody: for a server that is itself dropped.
+    pub fn abort(&self) {
+        let orders = Orders::new(Phase::Closed, 0);
+        self.0.arena.order(orders, |_| 0);
+        self.0.arena.walk(|cell| cell.order(|old| old | Orders::CUT));
+        self.0.progress.send_replace(Progress { phase: Phase::Closed, told: true });
+    }
+
+    fn want(&self, decide: impl Fn(Phase, Phase) -> Option<Phase>) -> bool {
+        self.0.wanted.send_if_modified(|wanted| match decide(self.phase(), *wanted) {
+            Some(phase) => {
+                *wanted = phase;
+                true
+            }
+            None => false,
+        })
+    }
+
+    // The drain.
+
+    /// Runs the stop: waits for `signal` (or a command), goes through the phases, returns what became of it.
+    ///
+    /// In order: the service is a lame duck for `grace.lame_duck`, it drains until nothing is left or the deadline,
+    /// it cuts what is left. Each further delivery of `signal` goes on to the next phase at once; the third cuts.
+    /// Returns when nothing is alive that this tracker knows of (law 7): no connection, no request, no [`Beacon`].
+    ///
+    /// While it waits it also keeps the tracker's clock and enforces its [`Timeouts`], so run it beside the server
+    /// from the start: `tokio::spawn(tracker.drain_on(signal, grace))`. Only one runs at a time; a second one waits
+    /// for the first and returns the same report.
+    ///
+    /// # Cancel safety
+    /// Dropped midway, the phase stays where it is and nobody enforces the deadline until a new call does.
+    pub fn drain_on(
+        &self,
+        signal: ShutdownSignal,
+        grace: Grace,
+    ) -> impl Future<Output = Report> + Send + 'static + use<> {
+        drain::run(self.clone(), signal, grace)
+    }
+
+    /// [`begin`](Self::begin)s and runs the stop: [`drain_on`](Self::drain_on) with a signal that has fired.
+    ///
+    /// # Cancel safety
+    /// As [`drain_on`](Self::drain_on).
+    pub fn drain(&self, grace: Grace) -> impl Future<Output = Report> + Send + 'static + use<> {
+        self.begin();
+        drain::run(self.clone(), ShutdownSignal::never(), grace)
+    }
+
+    // What there is.
+
+    /// Takes a connection into the tracker: call it right after `accept`, before any handshake or spawn (law 2).
+    pub fn open(&self, peer: impl Into<Peer>) -> Connection {
+        Connection::new(self.0.arena.open(peer.into()))
+    }
+
+    /// Holds the drain while it lives, for work that is not a request. `label` names it in the report.
+    pub fn beacon(&self, label: impl Into<String>) -> Beacon {
+        Beacon::new(self.0.arena, label.into())
+    }
+
+    /// Requests in flight: begun and not let go with their last body byte. A scan.
+    pub fn in_flight(&self) -> usize {
+        self.0.arena.in_flight()
+    }
+
+    /// Connections by state. A scan.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        self.0.arena.walk(|cell| counts.add(cell.state()));
+        counts
+    }
+
+    /// One record per connection. Connections that come or go meanwhile may or may not be in it.
+    pub fn snapshot(&self) -> Vec<ConnInfo> {
+        let mut connections = Vec::new();
+        self.snapshot_into(&mut connections);
+        connections
+    }
+
+    /// [`snapshot`](Self::snapshot) into a buffer that is emptied first and can be used again.
+    pub fn snapshot_into(&self, connections: &mut Vec<ConnInfo>) {
+        connections.clear();
+        self.0.arena.walk(|cell| connections.push(self.info(cell)));
+    }
+
+    fn info(&self, cell: &Cell) -> ConnInfo {
+        ConnInfo {
+            id: cell.id(),
+            peer: cell.peer(),
+            state: cell.state(),
+            http2: cell.is_http2(),
+            age: Duration::from_millis(self.now_ms().saturating_sub(cell.opened()).into()),
+            requests: cell.begun(),
+            in_flight: cell.in_flight(),
+        }
+    }
+
+    /// Connections opened and requests begun since the start.
+    pub fn totals(&self) -> (u64, u64) {
+        self.0.arena.totals()
+    }
+
+    /// Sets how long connections may take in normal service; off for a new tracker.
+    pub fn set_timeouts(&self, timeouts: Timeouts) {
+        *lock(&self.0.timeouts) = timeouts;
+    }
+
+    pub(crate) fn arena(&self) -> &'static Arena {
+        self.0.arena
+    }
+
+    /// From now on requests are counted whose connections this tracker does not see.
+    pub(crate) fn expect_loose_requests(&self) {
+        self.0.loose.store(true, Relaxed);
+    }
+
+    fn has_loose_requests(&self) -> bool {
+        self.0.loose.load(Relaxed)
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        *lock(&self.0.timeouts)
+    }
+
+    fn now_ms(&self) -> u32 {
+        // Wraps after 49 days, like everything it is compared with.
+        self.0.born.elapsed().as_millis() as u32
+    }
+}
+
+impl fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracker")
+            .field("phase", &self.phase())
+            .field("connections", &self.counts().total())
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}

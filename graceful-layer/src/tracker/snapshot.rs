@@ -1,0 +1,47 @@
+//! What a tracker shows of itself to whoever asks: counts by state, and one record per connection.
+
+use std::time::Duration;
+
+use crate::{Peer, conn::ConnState};
+
+/// Connections by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts([usize; ConnState::LIVE.len()]);
+
+impl Counts {
+    /// How many connections are in `state`; none are ever `Closed`.
+    pub fn of(&self, state: ConnState) -> usize {
+        self.0.get(state as usize).copied().unwrap_or(0)
+    }
+
+    /// How many connections there are.
+    pub fn total(&self) -> usize {
+        self.0.iter().sum()
+    }
+
+    pub(super) fn add(&mut self, state: ConnState) {
+        if let Some(count) = self.0.get_mut(state as usize) {
+            *count += 1;
+        }
+    }
+}
+
+/// One connection, as it was when a snapshot passed it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnInfo {
+    /// The connection's number in this tracker, counted from 1.
+    pub id: u64,
+    /// Who is at its other end.
+    pub peer: Peer,
+    /// What it is doing.
+    pub state: ConnState,
+    /// Whether it speaks HTTP/2.
+    pub http2: bool,
+    /// How long it has been there. Resolution: a tenth of a second.
+    pub age: Duration,
+    /// How many requests it has carried, with those in flight.
+    pub requests: u64,
+    /// How many requests are in flight on it.
+    pub in_flight: usize,
+}

@@ -1,0 +1,80 @@
+//! Who is asked to close, and when: one walk over all connections instead of a timer in each (law 6).
+
+use std::time::Duration;
+
+use crate::{
+    Grace, Timeouts,
+    conn::ConnState,
+    state::{Cell, Orders},
+};
+
+/// The rules of one phase. Durations in milliseconds of the tracker's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sweep {
+    /// Nothing counts that was before.
+    start: u32,
+    idle: u32,
+    spread: u32,
+    first_request: u32,
+    head: u32,
+    silent_http2: u32,
+}
+
+impl Sweep {
+    pub(super) fn serving(timeouts: &Timeouts) -> Self {
+        Self {
+            start: 0,
+            idle: millis(timeouts.idle),
+            spread: 0,
+            first_request: millis(timeouts.first_request),
+            head: millis(timeouts.head),
+            silent_http2: millis(timeouts.idle),
+        }
+    }
+
+    /// `connections` is how many there are: a few need no spread.
+    pub(super) fn draining(grace: &Grace, start: u32, connections: usize) -> Self {
+        let one_ms_each = u32::try_from(connections).unwrap_or(u32::MAX);
+        Self {
+            start,
+            idle: millis(grace.idle_grace),
+            spread: millis(grace.idle_spread).min(one_ms_each),
+            first_request: millis(grace.first_request_grace),
+            head: millis(grace.first_request_grace),
+            silent_http2: millis(grace.first_request_grace),
+        }
+    }
+
+    /// What `cell` must be ordered at `now`, if anything.
+    pub(super) fn due(&self, cell: &Cell, now: u32) -> Option<u32> {
+        let (since, wait, order) = match cell.state() {
+            // hyper has been told and closes an idle HTTP/2 connection itself, at the peer's PONG. This is for
+            // peers that never send it; one that is slow to read still sends WINDOW_UPDATEs.
+            ConnState::Idle if cell.is_http2() => (cell.since(), self.silent_http2, Orders::CUT),
+            ConnState::Idle => (cell.since(), self.idle + self.share(cell), Orders::CLOSE),
+            ConnState::New => (cell.opened(), self.first_request, Orders::CLOSE),
+            ConnState::Handshaking => (cell.opened(), self.first_request, Orders::CUT),
+            ConnState::Active if cell.is_mid_head() => (cell.since(), self.head, Orders::CUT),
+            _ => return None,
+        };
+        let due = now.wrapping_sub(since.max(self.start)) >= wait && wait < u32::MAX;
+        (due && !cell.orders().says(order)).then_some(order)
+    }
+
+    /// This connection's place in the spread: the same at every sweep.
+    fn share(&self, cell: &Cell) -> u32 {
+        match self.spread {
+            0 => 0,
+            spread => (scatter(cell.id()) % u64::from(spread)) as u32,
+        }
+    }
+}
+
+/// Spreads consecutive numbers evenly (Fibonacci hashing).
+pub(super) fn scatter(id: u64) -> u64 {
+    id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

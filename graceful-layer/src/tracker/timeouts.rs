@@ -1,0 +1,54 @@
+//! How long connections may take in normal service.
+
+use std::time::Duration;
+
+/// How long a connection may take, in normal service. Checked ten times a second by the drain that waits, in one walk
+/// for all connections: no connection pays for a timer.
+///
+/// An idle connection is closed only when nothing has arrived on it, and is read from for a moment after that (law 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// From accept to the first byte, the handshake included.
+    pub first_request: Duration,
+    /// From the first byte of a request's head to its last.
+    pub head: Duration,
+    /// Between two requests. Longer than any load balancer keeps its end, or requests are lost.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    /// 30 s for the first byte and for a head; 620 s idle, for load balancers keep their end for up to 600 s.
+    ///
+    /// # References
+    /// [Google Cloud: backend keep-alive timeout](https://cloud.google.com/load-balancing/docs/https#timeout-keepalive-backends)
+    fn default() -> Self {
+        Self {
+            first_request: Duration::from_secs(30),
+            head: Duration::from_secs(30),
+            idle: Duration::from_secs(620),
+        }
+    }
+}
+
+impl Timeouts {
+    /// Connections may take for ever.
+    pub fn off() -> Self {
+        Self { first_request: Duration::MAX, head: Duration::MAX, idle: Duration::MAX }
+    }
+
+    /// Sets [`first_request`](Self::first_request).
+    pub fn with_first_request(self, first_request: Duration) -> Self {
+        Self { first_request, ..self }
+    }
+
+    /// Sets [`head`](Self::head).
+    pub fn with_head(self, head: Duration) -> Self {
+        Self { head, ..self }
+    }
+
+    /// Sets [`idle`](Self::idle).
+    pub fn with_idle(self, idle: Duration) -> Self {
+        Self { idle, ..self }
+    }
+}

@@ -1,0 +1,244 @@
+//! What clients see of a drain, whatever state their connection is in (laws 2, 3 and 6).
+
+mod support;
+
+use std::time::Duration;
+
+use graceful_layer::{Answer, ConnState, Grace, Phase, Timeouts, Tracker};
+use support::{BOUND, Raw, serve, until};
+use tokio::time::{sleep, timeout};
+
+fn quick() -> Grace {
+    let ms = Duration::from_millis;
+    Grace::default()
+        .with_idle_grace(ms(300))
+        .with_idle_spread(ms(50))
+        .with_first_request_grace(ms(300))
+        .with_cutoff(ms(400))
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_told_by_its_next_answer() {
+    let tracker = Tracker::new();
+    let mut client = Raw::connect(serve(&tracker).await).await;
+    assert!(!client.get("/").await.contains("connection: close"));
+
+    let drain = tokio::spawn(tracker.drain(quick()));
+    tracker.reached(Phase::Draining).await;
+    sleep(Duration::from_millis(50)).await;
+    let answer = client.get("/").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"),
+        "{answer}"
+    );
+    assert_eq!(client.rest().await.unwrap(), "", "FIN, not RST");
+
+    let report = drain.await.unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.connections, report.requests), (1, 2));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_with_fin_after_its_grace_and_not_before() {
+    let tracker = Tracker::new();
+    let mut client = Raw::connect(serve(&tracker).await).await;
+    client.get("/").await;
+    until("idle", || tracker.counts().of(ConnState::Idle) == 1).await;
+
+    let drain = tokio::spawn(tracker.drain(quick()));
+    tracker.reached(Phase::Draining).await;
+    let told = tokio::spawn(tracker.told());
+    assert_eq!(client.rest().await.unwrap(), "", "FIN, not RST");
+    assert!(told.is_finished(), "closed only after the idle grace");
+    assert!(drain.await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn requests_in_flight_finish() {
+    let tracker = Tracker::new();
+    let addr = serve(&tracker).await;
+    let mut slow = Raw::connect(addr).await;
+    slow.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    let mut stream = Raw::connect(addr).await;
+    stream
+        .send("GET /stream HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
+    let mut upload = Raw::connect(addr).await;
+    upload
+        .send("POST /count HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\n12345")
+        .await;
+    until("three in flight", || tracker.in_flight() == 3).await;
+
+    let drain = tokio::spawn(tracker.drain(quick()));
+    tracker.reached(Phase::Draining).await;
+    upload.send("67890").await;
+    assert!(upload.rest().await.unwrap().ends_with("ok\n"));
+    let slow = slow.rest().await.unwrap();
+    assert!(
+        slow.contains("connection: close") && slow.ends_with("slow\n"),
+        "{slow}"
+    );
+    let stream = stream.rest().await.unwrap();
+    assert!(
+        stream.contains("chunk 9\n") && stream.ends_with("0\r\n\r\n"),
+        "{stream}"
+    );
+    let report = drain.await.unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.drained_requests, 3);
+}
+
+#[tokio::test]
+async fn half_a_head_may_finish() {
+    for (first, second) in [
+        (
+            "P",
+            "OST / HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n",
+        ),
+        ("GET / HT", "TP/1.1\r\nhost: test\r\n\r\n"),
+    ] {
+        for requests_before in [0, 1] {
+            let tracker = Tracker::new();
+            let mut client = Raw::connect(serve(&tracker).await).await;
+            for _ in 0..requests_before {
+                client.get("/").await;
+            }
+            client.send(first).await;
+            until("half a head", || {
+                tracker.counts().of(ConnState::Active) == 1
+            })
+            .await;
+            let drain = tokio::spawn(tracker.drain(quick().with_idle_grace(Duration::ZERO)));
+            tracker.reached(Phase::Draining).await;
+            sleep(Duration::from_millis(100)).await;
+            client.send(second).await;
+            let answer = client.rest().await.unwrap();
+            assert!(
+                answer.starts_with("HTTP/1.1 200"),
+                "{first:?} {requests_before}: {answer:?}"
+            );
+            assert!(drain.await.unwrap().is_clean());
+        }
+    }
+}
+
+#[tokio::test]
+async fn half_a_head_that_never_finishes_does_not_hold_the_drain() {
+    let tracker = Tracker::new();
+    let mut client = Raw::connect(serve(&tracker).await).await;
+    client.send("GET / HT").await;
+    until("half a head", || {
+        tracker.counts().of(ConnState::Active) == 1
+    })
+    .await;
+    let report = timeout(BOUND, tracker.drain(quick())).await.unwrap();
+    assert_eq!(report.cutoff, Duration::ZERO, "{report}");
+    let _ = client.rest().await;
+}
+
+#[tokio::test]
+async fn a_connection_without_a_byte_is_served_within_its_grace_and_closed_after_it() {
+    let tracker = Tracker::new();
+    let addr = serve(&tracker).await;
+    let mut late = Raw::connect(addr).await;
+    let mut silent = Raw::connect(addr).await;
+    until("two new", || tracker.counts().of(ConnState::New) == 2).await;
+
+    let drain = tokio::spawn(tracker.drain(quick()));
+    tracker.reached(Phase::Draining).await;
+    sleep(Duration::from_millis(50)).await;
+    assert!(late.get("/").await.contains("connection: close"));
+    assert_eq!(silent.rest().await.unwrap(), "");
+    assert!(drain.await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn the_cutoff_answers_503_or_cuts_visibly_and_the_report_names_both() {
+    let tracker = Tracker::new();
+    let addr = serve(&tracker).await;
+    let mut hang = Raw::connect(addr).await;
+    hang.send("GET /hang?secret=1 HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
+    let mut endless = Raw::connect(addr).await;
+    endless
+        .send("GET /endless HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
+    until("two in flight", || tracker.in_flight() == 2).await;
+
+    let drain = tokio::spawn(tracker.drain(quick().with_drain(Duration::from_millis(300))));
+    let answer = hang.rest().await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(
+        answer.contains("retry-after: ") && answer.contains("connection: close"),
+        "{answer}"
+    );
+    match endless.rest().await {
+        Ok(part) => assert!(
+            !part.ends_with("0\r\n\r\n"),
+            "a cut must not look like an end"
+        ),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+    let report = drain.await.unwrap();
+    let mut cut: Vec<_> = report
+        .abandoned
+        .iter()
+        .map(|r| (r.path.as_str(), r.answer))
+        .collect();
+    cut.sort_by_key(|(path, _)| path.len());
+    assert_eq!(
+        cut,
+        [("/hang", Answer::Refused), ("/endless", Answer::Truncated)]
+    );
+    assert_eq!((report.cut.len(), report.left), (1, 0), "{report}");
+    assert_eq!((tracker.counts().total(), tracker.in_flight()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_panic_and_a_vanished_client_are_counted_down_once() {
+    let tracker = Tracker::new();
+    let addr = serve(&tracker).await;
+    let mut panicking = Raw::connect(addr).await;
+    panicking
+        .send("GET /panic HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
+    let _ = panicking.rest().await;
+    let mut vanishing = Raw::connect(addr).await;
+    vanishing
+        .send("GET /endless HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
+    until("in flight", || tracker.in_flight() == 1).await;
+    drop(vanishing);
+    until("nothing left", || {
+        tracker.in_flight() == 0 && tracker.counts().total() == 0
+    })
+    .await;
+    assert_eq!(tracker.totals(), (2, 2));
+}
+
+#[tokio::test]
+async fn timeouts_close_idle_and_silent_connections_in_normal_service() {
+    let tracker = Tracker::new();
+    let addr = serve(&tracker).await;
+    let ms = Duration::from_millis;
+    tracker.set_timeouts(
+        Timeouts::default()
+            .with_idle(ms(200))
+            .with_first_request(ms(200))
+            .with_head(ms(200)),
+    );
+    let drain = tokio::spawn(tracker.drain_on(graceful_signal::ShutdownSignal::never(), quick()));
+    let (mut idle, mut silent, mut half) = (
+        Raw::connect(addr).await,
+        Raw::connect(addr).await,
+        Raw::connect(addr).await,
+    );
+    idle.get("/").await;
+    half.send("GET /").await;
+    assert_eq!(idle.rest().await.unwrap(), "");
+    assert_eq!(silent.rest().await.unwrap(), "");
+    let _ = half.rest().await;
+    until("all gone", || tracker.counts().total() == 0).await;
+    assert_eq!(tracker.phase(), Phase::Serving);
+    drain.abort();
+}
