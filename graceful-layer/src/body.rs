@@ -41,7 +41,10 @@ impl Drop for Sending {
 
 impl<B: Body> ResponseBody<B> {
     pub(crate) fn new(inner: B, request: Sending) -> Self {
-        let mut body = Self { inner: Some(inner), request };
+        let mut body = Self {
+            inner: Some(inner),
+            request,
+        };
         // A body without bytes is over when it begins: nobody may ever poll it.
         if body.is_end_stream() {
             body.request.end();
@@ -50,7 +53,10 @@ impl<B: Body> ResponseBody<B> {
     }
 
     pub(crate) fn empty() -> Self {
-        Self { inner: None, request: Sending::Over }
+        Self {
+            inner: None,
+            request: Sending::Over,
+        }
     }
 }
 
@@ -73,7 +79,9 @@ impl<B: Body> Body for ResponseBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
         let frame = ready!(inner.as_mut().poll_frame(cx));
         if !matches!(frame, Some(Ok(_))) || inner.is_end_stream() {
             this.request.end();
@@ -86,6 +94,8 @@ impl<B: Body> Body for ResponseBody<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint)
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), B::size_hint)
     }
 }

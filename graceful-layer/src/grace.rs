@@ -59,22 +59,36 @@ impl Grace {
         let lame_duck = (grace / 4).min(Duration::from_secs(8));
         let cutoff = (grace / 30).min(Duration::from_secs(1));
         let drain = (grace - grace / 10).saturating_sub(lame_duck + cutoff);
-        Self { lame_duck, drain, cutoff, ..Self::default() }
+        Self {
+            lame_duck,
+            drain,
+            cutoff,
+            ..Self::default()
+        }
     }
 
     /// For a unit: no lame duck, 60 s to drain, well inside `TimeoutStopSec=`, which is 90 s by default.
     pub fn systemd() -> Self {
-        Self { drain: Duration::from_secs(60), ..Self::default() }
+        Self {
+            drain: Duration::from_secs(60),
+            ..Self::default()
+        }
     }
 
     /// For a hand-over on one machine: no lame duck, for the successor serves, and ten minutes to drain.
     pub fn takeover() -> Self {
-        Self { drain: Duration::from_secs(600), ..Self::default() }
+        Self {
+            drain: Duration::from_secs(600),
+            ..Self::default()
+        }
     }
 
     /// For Cloud Run, which kills after 10 s and sends the signal mostly to instances without traffic.
     pub fn cloud_run() -> Self {
-        Self { drain: Duration::from_secs(7), ..Self::default() }
+        Self {
+            drain: Duration::from_secs(7),
+            ..Self::default()
+        }
     }
 
     /// For a terminal: everything is over within about two seconds of Ctrl-C.
@@ -106,12 +120,18 @@ impl Grace {
 
     /// Sets [`idle_spread`](Self::idle_spread).
     pub fn with_idle_spread(self, idle_spread: Duration) -> Self {
-        Self { idle_spread, ..self }
+        Self {
+            idle_spread,
+            ..self
+        }
     }
 
     /// Sets [`first_request_grace`](Self::first_request_grace).
     pub fn with_first_request_grace(self, first_request_grace: Duration) -> Self {
-        Self { first_request_grace, ..self }
+        Self {
+            first_request_grace,
+            ..self
+        }
     }
 
     /// Sets [`linger`](Self::linger).
@@ -126,7 +146,9 @@ impl Grace {
 
     /// The longest a stop can take.
     pub fn total(&self) -> Duration {
-        self.lame_duck.saturating_add(self.drain).saturating_add(self.cutoff)
+        self.lame_duck
+            .saturating_add(self.drain)
+            .saturating_add(self.cutoff)
     }
 }
 
@@ -146,7 +168,9 @@ mod tests {
 
     #[test]
     fn total_of_the_longest_durations_does_not_overflow() {
-        let longest = Grace::default().with_drain(Duration::MAX).with_lame_duck(Duration::MAX);
+        let longest = Grace::default()
+            .with_drain(Duration::MAX)
+            .with_lame_duck(Duration::MAX);
         assert_eq!(longest.total(), Duration::MAX);
     }
 }

@@ -39,7 +39,9 @@ impl Head {
         // The number of requests is as good as dice for spreading a share over many.
         let dice = || (cell.begun().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
         if self.version < Version::HTTP_2 && cell.orders().retires(dice) {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 
@@ -59,7 +61,11 @@ impl Head {
         let cell = self.guard.cell();
         cell.arena().abandon(Abandoned {
             method: self.method.clone(),
-            path: self.path.as_ref().map_or("*", PathAndQuery::path).to_owned(),
+            path: self
+                .path
+                .as_ref()
+                .map_or("*", PathAndQuery::path)
+                .to_owned(),
             version: self.version,
             peer: cell.peer(),
             connection: cell.id(),

@@ -6,9 +6,17 @@ use crate::{Phase, Tracker};
 pub(crate) fn phase(tracker: &Tracker, phase: Phase) {
     let connections = tracker.counts().total();
     let requests = tracker.in_flight();
-    let left = tracker.deadline().map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
+    let left = tracker
+        .deadline()
+        .map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
     let left_ms = left.map_or(0, |left| left.as_millis() as u64);
-    tracing::info!(phase = phase.as_str(), connections, requests, left_ms, "phase");
+    tracing::info!(
+        phase = phase.as_str(),
+        connections,
+        requests,
+        left_ms,
+        "phase"
+    );
 }
 
 #[cfg(not(feature = "tracing"))]

@@ -27,8 +27,13 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in order.
-    pub const ALL: [Self; 5] =
-        [Self::Serving, Self::LameDuck, Self::Draining, Self::Cutoff, Self::Closed];
+    pub const ALL: [Self; 5] = [
+        Self::Serving,
+        Self::LameDuck,
+        Self::Draining,
+        Self::Cutoff,
+        Self::Closed,
+    ];
 
     /// The name for logs, metrics and status pages: `serving`, `lame_duck`, `draining`, `cutoff`, `closed`.
     pub const fn as_str(self) -> &'static str {

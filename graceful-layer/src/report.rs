@@ -61,7 +61,12 @@ impl fmt::Display for Report {
         if self.lame_duck > Duration::ZERO {
             write!(f, " ({} of them lame duck)", ms(self.lame_duck))?;
         }
-        write!(f, ", cut {} connections and {} requests", self.cut.len(), self.abandoned.len())?;
+        write!(
+            f,
+            ", cut {} connections and {} requests",
+            self.cut.len(),
+            self.abandoned.len()
+        )?;
         for request in self.abandoned.iter().take(3) {
             write!(f, "; {request}")?;
         }
@@ -71,7 +76,11 @@ impl fmt::Display for Report {
         if self.left > 0 {
             write!(f, "; {} would not go", self.left)?;
         }
-        write!(f, "; served {} requests on {} connections", self.requests, self.connections)
+        write!(
+            f,
+            "; served {} requests on {} connections",
+            self.requests, self.connections
+        )
     }
 }
 
@@ -133,7 +142,11 @@ impl fmt::Display for Answer {
 
 impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} from {} {}", self.method, self.path, self.peer, self.answer)
+        write!(
+            f,
+            "{} {} from {} {}",
+            self.method, self.path, self.peer, self.answer
+        )
     }
 }
 

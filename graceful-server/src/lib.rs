@@ -1,1 +1,28 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod accept;
+mod connection;
+mod endpoint;
+mod http;
+mod log;
+mod restart;
+mod run;
+mod serve;
+
+pub use graceful_layer::{
+    self as layer, Abandoned, Answer, Beacon, ConnInfo, ConnState, ConnTrackingLayer, Counts, Cut,
+    Grace, GracefulLayer, Peer, Phase, Report, Timeouts, Tracker,
+};
+pub use graceful_listener::{
+    self as listener, HandoffError, HandoffListener, ListenAddr, ListenError, Successor,
+    SuccessorBuilder,
+};
+pub use graceful_signal::{self as signal, Cause, NotifyContext, ShutdownSignal, SignalKind};
+
+pub use self::{
+    http::Protocol,
+    restart::{RestartError, RestartTrigger},
+    serve::{Serve, serve, serve_make},
+};

@@ -33,7 +33,13 @@ pin_project! {
 impl<C> ConnFuture<C> {
     pub(super) fn new(connection: C, part: Part) -> Self {
         let obeyed = Orders::new(Phase::Serving, 0);
-        Self { connection: Some(connection), part, waker: None, obeyed, told: false }
+        Self {
+            connection: Some(connection),
+            part,
+            waker: None,
+            obeyed,
+            told: false,
+        }
     }
 }
 
@@ -43,7 +49,11 @@ impl<C: GracefulConnection> Future for ConnFuture<C> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
         let mut orders = this.part.cell().orders();
-        if !this.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+        if !this
+            .waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
             *this.waker = Some(cx.waker().clone());
             orders = this.part.cell().listen(cx.waker());
         }
@@ -84,7 +94,9 @@ fn tell<C: GracefulConnection>(
 
 impl<C> fmt::Debug for ConnFuture<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnFuture").field("part", &self.part).finish_non_exhaustive()
+        f.debug_struct("ConnFuture")
+            .field("part", &self.part)
+            .finish_non_exhaustive()
     }
 }
 

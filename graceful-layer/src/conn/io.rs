@@ -61,7 +61,13 @@ impl Ahead {
 
 impl<T: Peek> ConnIo<T> {
     pub(super) fn new(stream: T, part: IoPart) -> Self {
-        Self { stream: Some(stream), ahead: Ahead::default(), lingering: None, at_end: false, part }
+        Self {
+            stream: Some(stream),
+            ahead: Ahead::default(),
+            lingering: None,
+            at_end: false,
+            part,
+        }
     }
 
     /// Reads more bytes ahead, and says whether there were any: `false` at the end of the stream.
@@ -102,11 +108,7 @@ impl<T: Peek> ConnIo<T> {
         Pin::new(self.stream.as_mut().expect(TAKEN_LAST))
     }
 
-    fn poll_stream(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match self.pinned().poll_read(cx, buf)? {
             Poll::Ready(()) => {
@@ -170,7 +172,10 @@ impl<T: Peek> ConnIo<T> {
 const TAKEN_LAST: &str = "the stream is taken by into_inner only, which consumes the wrapper";
 
 fn cut() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the drain's deadline cut this connection")
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the drain's deadline cut this connection",
+    )
 }
 
 impl<T: Peek> AsyncRead for ConnIo<T> {
@@ -250,6 +255,8 @@ impl<T: Peek + std::os::fd::AsRawFd> std::os::fd::AsRawFd for ConnIo<T> {
 
 impl<T: Peek> fmt::Debug for ConnIo<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnIo").field("cell", self.cell()).finish_non_exhaustive()
+        f.debug_struct("ConnIo")
+            .field("cell", self.cell())
+            .finish_non_exhaustive()
     }
 }

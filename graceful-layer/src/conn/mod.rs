@@ -109,6 +109,9 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("id", &self.id()).field("state", &self.state()).finish()
+        f.debug_struct("Connection")
+            .field("id", &self.id())
+            .field("state", &self.state())
+            .finish()
     }
 }

@@ -1,13 +1,13 @@
 //! Looks at a socket past the runtime, right before it is closed (law 6).
 
-use std::{io, time::Duration};
+use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A stream that can be looked at before it is closed.
+/// A stream that can be looked at before it is closed: every socket, and what you implement it for.
 ///
 /// A runtime caches readiness: bytes may wait in the kernel while a poll still says "nothing". Closing then would
-/// lose a request, so the last look goes to the kernel.
+/// lose a request, so the last look goes to the kernel. On systems other than Unix nobody looks.
 pub trait Peek: AsyncRead + AsyncWrite + Unpin {
     /// Whether the peer has sent something that was not read. Must not block and not consume.
     ///
@@ -20,53 +20,31 @@ pub trait Peek: AsyncRead + AsyncWrite + Unpin {
 }
 
 #[cfg(unix)]
-fn peek(socket: impl std::os::fd::AsFd) -> io::Result<bool> {
-    use rustix::{io::Errno, net::RecvFlags};
-    let mut byte = [0; 1];
-    match rustix::net::recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-        Ok((_, n)) => Ok(n > 0),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-#[cfg(unix)]
-impl Peek for tokio::net::TcpStream {
+impl<T: AsyncRead + AsyncWrite + Unpin + std::os::fd::AsFd> Peek for T {
     fn has_bytes(&self) -> io::Result<bool> {
-        peek(self)
+        use rustix::{
+            io::Errno,
+            net::{RecvFlags, recv},
+        };
+        let mut byte = [0; 1];
+        match recv(self, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((_, n)) => Ok(n > 0),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn reset_on_close(&self) {
-        // A socket that cannot be set is one that is gone.
-        let _ = rustix::net::sockopt::set_socket_linger(self, Some(Duration::ZERO));
+        // A socket that cannot be set is one that is gone; a Unix socket knows no reset and ends in the middle.
+        let _ = rustix::net::sockopt::set_socket_linger(self, Some(std::time::Duration::ZERO));
     }
 }
 
-#[cfg(unix)]
-impl Peek for tokio::net::UnixStream {
-    fn has_bytes(&self) -> io::Result<bool> {
-        peek(self)
-    }
-
-    /// Unix sockets know no reset: the peer sees the end in the middle.
-    fn reset_on_close(&self) {}
-}
-
-/// In memory nothing waits outside of the runtime.
-impl Peek for tokio::io::DuplexStream {
+#[cfg(not(unix))]
+impl<T: AsyncRead + AsyncWrite + Unpin> Peek for T {
     fn has_bytes(&self) -> io::Result<bool> {
         Ok(false)
     }
 
     fn reset_on_close(&self) {}
-}
-
-impl<T: Peek + ?Sized> Peek for Box<T> {
-    fn has_bytes(&self) -> io::Result<bool> {
-        (**self).has_bytes()
-    }
-
-    fn reset_on_close(&self) {
-        (**self).reset_on_close();
-    }
 }

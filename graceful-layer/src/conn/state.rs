@@ -28,8 +28,13 @@ pub enum ConnState {
 
 impl ConnState {
     /// The states of a connection that is alive, in the order of [`Counts`](crate::Counts).
-    pub const LIVE: [Self; 5] =
-        [Self::Handshaking, Self::New, Self::Active, Self::Idle, Self::Hijacked];
+    pub const LIVE: [Self; 5] = [
+        Self::Handshaking,
+        Self::New,
+        Self::Active,
+        Self::Idle,
+        Self::Hijacked,
+    ];
 
     /// The name for logs, metrics and status pages: `handshaking`, `new`, `active`, `idle`, `hijacked`, `closed`.
     pub const fn as_str(self) -> &'static str {

@@ -24,7 +24,11 @@ pin_project! {
 
 impl<F, C> ResponseFuture<F, C> {
     pub(super) fn new(inner: F, guard: RequestGuard, completion: C) -> Self {
-        Self { inner, guard: Some(guard), completion }
+        Self {
+            inner,
+            guard: Some(guard),
+            completion,
+        }
     }
 }
 
@@ -38,7 +42,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx));
-        let guard = this.guard.take().expect("a future is not polled after it has resolved");
+        let guard = this
+            .guard
+            .take()
+            .expect("a future is not polled after it has resolved");
         Poll::Ready(response.map(|value| this.completion.track_completion(guard, value)))
     }
 }

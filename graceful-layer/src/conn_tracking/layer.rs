@@ -50,7 +50,10 @@ impl<C> ConnTrackingLayer<C> {
     /// Counts each request until `completion` lets its guard go.
     pub fn with_completion(tracker: Tracker, completion: C) -> Self {
         tracker.expect_loose_requests();
-        Self { tracker, completion }
+        Self {
+            tracker,
+            completion,
+        }
     }
 
     /// What it counts.

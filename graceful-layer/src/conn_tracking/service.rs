@@ -18,7 +18,11 @@ pub struct ConnTracking<S, C = CompleteOnResponse> {
 
 impl<S, C> ConnTracking<S, C> {
     pub(super) fn loose(inner: S, tracker: Tracker, completion: C) -> Self {
-        Self { inner, source: Source::Loose(tracker), completion }
+        Self {
+            inner,
+            source: Source::Loose(tracker),
+            completion,
+        }
     }
 
     /// The service inside.

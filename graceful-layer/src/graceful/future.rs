@@ -10,12 +10,7 @@ use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{
-    ResponseBody,
-    body::Sending,
-    head::Head,
-    report::Answer,
-};
+use crate::{ResponseBody, body::Sending, head::Head, report::Answer};
 
 pin_project! {
     /// Waits for the answer. At the cutoff it stops waiting and answers 503 itself.
@@ -40,7 +35,10 @@ impl Drop for Pending {
 
 impl<F> ResponseFuture<F> {
     pub(super) fn new(inner: F, head: Head) -> Self {
-        Self { inner, pending: Pending(Some(head)) }
+        Self {
+            inner,
+            pending: Pending(Some(head)),
+        }
     }
 }
 
@@ -78,7 +76,9 @@ fn finish<B: Body>(mut response: Response<B>, head: Option<Head>) -> Response<Re
 fn refuse<B: Body>(head: Option<Head>) -> Response<ResponseBody<B>> {
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     if let Some(mut head) = head {
         head.abandon(Answer::Refused);
         head.answer(&mut response);

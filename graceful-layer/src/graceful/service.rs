@@ -22,11 +22,17 @@ pub struct Graceful<S> {
 
 impl<S> Graceful<S> {
     pub(super) fn loose(inner: S, tracker: Tracker) -> Self {
-        Self { inner, source: Source::Loose(tracker) }
+        Self {
+            inner,
+            source: Source::Loose(tracker),
+        }
     }
 
     pub(crate) fn on_connection(inner: S, part: Part) -> Self {
-        Self { inner, source: Source::Connection(part) }
+        Self {
+            inner,
+            source: Source::Connection(part),
+        }
     }
 
     /// The service inside.

@@ -1,6 +1,10 @@
 //! Where cells live: shards of chunks, leased by a tracker and used again by the next one.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::OnceLock,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use super::{Cell, Orders, Part, bell::Bell};
 use crate::{
@@ -56,7 +60,11 @@ impl Arena {
                 arena.reset();
                 arena
             }
-            None => Self::leak(if cfg!(graceful_loom) { 1 } else { parallelism() }),
+            None => Self::leak(if cfg!(graceful_loom) {
+                1
+            } else {
+                parallelism()
+            }),
         }
     }
 
@@ -70,14 +78,18 @@ impl Arena {
             tick: Apart(AtomicU32::new(0)),
             orders: AtomicU32::new(0),
             next_id: AtomicU64::new(1),
-            shards: (0..shards).map(|_| Apart(Mutex::new(Shard::default()))).collect(),
+            shards: (0..shards)
+                .map(|_| Apart(Mutex::new(Shard::default())))
+                .collect(),
             loose: OnceLock::new(),
             bell: Bell::new(),
             linger: AtomicU32::new(0),
             beacons: Mutex::new(Vec::new()),
             abandoned: Mutex::new(Vec::new()),
         }));
-        arena.loose.get_or_init(|| (0..shards).map(|_| Apart(Cell::new(arena))).collect());
+        arena
+            .loose
+            .get_or_init(|| (0..shards).map(|_| Apart(Cell::new(arena))).collect());
         arena
     }
 
@@ -90,7 +102,7 @@ impl Arena {
 
     fn reset(&'static self) {
         self.tick.0.store(0, Relaxed);
-        self.orders.store(0, SeqCst);
+        self.orders.store(0, Relaxed);
         self.next_id.store(1, Relaxed);
         lock(&self.abandoned).clear();
         for cell in self.loose() {
@@ -119,7 +131,7 @@ impl Arena {
         self.tick.0.store(ms, Relaxed);
     }
 
-    pub(crate) fn bell(&self) -> &Bell {
+    pub(super) fn bell(&self) -> &Bell {
         &self.bell
     }
 
@@ -160,17 +172,30 @@ impl Arena {
         }
     }
 
-    /// Connections plus requests that outlive or lack theirs. Zero stays zero once nothing can begin any more.
-    /// The bell rings when a part of it has become zero, so register there first.
+    /// Connections, requests that outlive or lack theirs, beacons. Zero stays zero once nothing can begin any more.
     pub(crate) fn outstanding(&self) -> usize {
         let mut count = lock(&self.beacons).len();
-        count += self.loose().iter().map(|cell| cell.0.count_and_tell()).sum::<usize>();
+        count += self
+            .loose()
+            .iter()
+            .map(|cell| cell.0.count_and_tell())
+            .sum::<usize>();
         for shard in &self.shards {
             let mut shard = lock(&shard.0);
             shard.reclaim(Cell::count_and_tell);
             count += shard.live + shard.lingering.len();
         }
         count
+    }
+
+    /// Ready when nothing is outstanding. For one waiter at a time.
+    pub(crate) fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
+        // Registered before looked at: whoever goes after the look rings.
+        self.bell.register(cx.waker());
+        match self.outstanding() {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
     }
 
     /// Requests in flight, on connections and off them.
@@ -189,7 +214,10 @@ impl Arena {
             opened += shard.opened;
             requests += shard.requests;
             let chunks = shard.chunks.iter().flat_map(|chunk| chunk.iter());
-            requests += chunks.filter(|cell| cell.is_live()).map(Cell::begun).sum::<u64>();
+            requests += chunks
+                .filter(|cell| cell.is_live())
+                .map(Cell::begun)
+                .sum::<u64>();
         }
         (opened, requests)
     }
@@ -216,13 +244,15 @@ impl Arena {
     // Orders.
 
     pub(crate) fn orders(&self) -> Orders {
-        Orders(self.orders.load(SeqCst))
+        Orders(self.orders.load(Acquire))
     }
 
     /// Sets the orders of a phase for everything there is and will be. `ramp` gives each connection its own share.
     pub(crate) fn order(&self, orders: Orders, ramp: impl Fn(&Cell) -> u8) {
-        self.orders.store(orders.0, SeqCst);
-        self.loose().iter().for_each(|cell| cell.0.order_phase(orders));
+        self.orders.store(orders.0, Release);
+        self.loose()
+            .iter()
+            .for_each(|cell| cell.0.order_phase(orders));
         self.walk(|cell| cell.order_phase(Orders::new(orders.phase(), ramp(cell))));
     }
 
@@ -249,7 +279,10 @@ impl Arena {
     }
 
     pub(crate) fn beacons(&self) -> Vec<String> {
-        lock(&self.beacons).iter().map(|beacon| beacon.1.clone()).collect()
+        lock(&self.beacons)
+            .iter()
+            .map(|beacon| beacon.1.clone())
+            .collect()
     }
 
     // What was cut.
@@ -271,17 +304,20 @@ impl Shard {
         if let Some(cell) = self.free.pop() {
             return cell;
         }
-        let chunk: &'static Chunk =
-            Box::leak(Box::new(std::array::from_fn(|_| Cell::new(arena))));
+        let chunk: &'static Chunk = Box::leak(Box::new(std::array::from_fn(|_| Cell::new(arena))));
         self.chunks.push(chunk);
-        let (first, rest) = chunk.split_first().expect("a chunk holds more than one cell");
+        let (first, rest) = chunk
+            .split_first()
+            .expect("a chunk holds more than one cell");
         self.free.extend(rest);
         first
     }
 
     /// Frees lingering cells whose last request is over.
     fn reclaim(&mut self, in_flight: impl Fn(&Cell) -> usize) {
-        let Self { lingering, free, .. } = self;
+        let Self {
+            lingering, free, ..
+        } = self;
         lingering.retain(|cell| {
             let over = in_flight(cell) == 0;
             if over {
@@ -293,7 +329,9 @@ impl Shard {
 }
 
 fn parallelism() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get().next_power_of_two()).min(64)
+    std::thread::available_parallelism()
+        .map_or(1, |n| n.get().next_power_of_two())
+        .min(64)
 }
 
 /// A small number for this thread, for picking a shard.

@@ -63,13 +63,13 @@ impl Cell {
     /// Counts one request in, before anything else is looked at (law 3).
     #[inline]
     pub(crate) fn begin(&'static self) -> RequestGuard {
-        self.word.fetch_add(ONE_BEGUN | ONE_IN_FLIGHT, SeqCst);
+        self.word.fetch_add(ONE_BEGUN | ONE_IN_FLIGHT, AcqRel);
         RequestGuard { cell: self }
     }
 
     #[inline]
     pub(crate) fn in_flight(&self) -> usize {
-        (self.word.load(SeqCst) & IN_FLIGHT) as usize
+        (self.word.load(Acquire) & IN_FLIGHT) as usize
     }
 
     pub(crate) fn begun(&self) -> u64 {
@@ -176,7 +176,7 @@ impl Cell {
 
     #[inline]
     pub(crate) fn orders(&self) -> Orders {
-        Orders(self.orders.load(SeqCst))
+        Orders(self.orders.load(Acquire))
     }
 
     /// Changes the orders and wakes the connection to read them (invariant 5), if they are new.
@@ -203,7 +203,10 @@ impl Cell {
     fn change_orders(&self, change: impl Fn(u32) -> u32) -> u32 {
         let mut old = self.orders.load(Relaxed);
         loop {
-            match self.orders.compare_exchange_weak(old, change(old), SeqCst, Relaxed) {
+            match self
+                .orders
+                .compare_exchange_weak(old, change(old), AcqRel, Relaxed)
+            {
                 Ok(_) => return old,
                 Err(now) => old = now,
             }
@@ -221,7 +224,9 @@ impl Cell {
     /// In flight after a `TELL` mark: whoever brings it to zero rings the arena's bell (invariant 6).
     pub(super) fn count_and_tell(&self) -> usize {
         self.change_orders(|old| old | Orders::TELL);
-        self.in_flight()
+        // A read-modify-write, for it reads the last value there is: either it sees the request's end, or the end
+        // comes after it and sees the mark.
+        (self.word.fetch_add(0, AcqRel) & IN_FLIGHT) as usize
     }
 
     // The life, driven by the arena.
@@ -234,8 +239,8 @@ impl Cell {
         self.opened.store(now, Relaxed);
         self.since.store(now, Relaxed);
         self.io.store(0, Relaxed);
-        self.word.store(0, SeqCst);
-        self.orders.store(orders.0, SeqCst);
+        self.word.store(0, Relaxed);
+        self.orders.store(orders.0, Relaxed);
         *lock(&self.cold) = Cold { waker: None, peer };
         self.life.store(ONE_PART, Release);
         Part { cell: self }
@@ -261,8 +266,8 @@ impl Cell {
 
     /// Zero counts and no orders, for a cell that belongs to no connection, when its arena is leased again.
     pub(super) fn reset(&self) {
-        self.word.store(0, SeqCst);
-        self.orders.store(0, SeqCst);
+        self.word.store(0, Relaxed);
+        self.orders.store(0, Relaxed);
     }
 }
 
@@ -297,7 +302,7 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         let cell = self.cell;
         cell.touch();
-        let before = cell.word.fetch_sub(ONE_IN_FLIGHT, SeqCst) & IN_FLIGHT;
+        let before = cell.word.fetch_sub(ONE_IN_FLIGHT, AcqRel) & IN_FLIGHT;
         if before == 1 && cell.orders().says(Orders::TELL) {
             cell.arena.bell().ring();
         }

@@ -16,9 +16,10 @@
 //!    copies them under that lock when it is opened: a connection is either walked or born told.
 //! 5. *No order is slept through.* An order is stored before the cell's waker is taken, and a connection
 //!    reads its orders after it has stored its waker, both under the cell's lock.
-//! 6. *The last one wakes the waiter.* The waiter marks a cell `TELL` and then reads its count; a request
-//!    lowers the count and then reads the mark, all sequentially consistent: one of them sees the other. A
-//!    shard's connections ring when the last has gone, under the lock that the waiter counts under.
+//! 6. *The last one wakes the waiter.* The waiter marks a cell `TELL` and then reads its count by a
+//!    read-modify-write; a request lowers the count and then reads the mark. Whichever comes second on the count
+//!    sees what the other did. A shard's connections ring when the last has gone, counted under the lock that the
+//!    waiter counts under. For the same reason a request that begins is either told or waited for.
 //! 7. `Cell::io` and `Cell::since` are written by plain stores of the one task that drives the connection
 //!    (`since` also at the end of a request); nothing is decided on them across threads but *when* to ask.
 //!

@@ -15,7 +15,10 @@ pub struct Beacon {
 
 impl Beacon {
     pub(super) fn new(arena: &'static Arena, label: String) -> Self {
-        Self { arena, id: arena.light(label) }
+        Self {
+            arena,
+            id: arena.light(label),
+        }
     }
 }
 

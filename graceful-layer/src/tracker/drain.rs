@@ -1,6 +1,6 @@
 //! The order of a stop: waits, goes through the phases, makes the report (laws 1, 5 and 7).
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, time::Duration};
 
 use graceful_signal::ShutdownSignal;
 use tokio::{
@@ -12,7 +12,13 @@ use super::{
     Progress, Tracker,
     sweep::{Sweep, scatter},
 };
-use crate::{Cut, Grace, Phase, Report, conn::ConnState, log, state::{Arena, Orders}, sync::lock};
+use crate::{
+    Cut, Grace, Phase, Report,
+    conn::ConnState,
+    log,
+    state::{Arena, Orders},
+    sync::lock,
+};
 
 /// How often the clock ticks and timeouts are looked at in normal service.
 const TICK: Duration = Duration::from_millis(100);
@@ -26,7 +32,15 @@ pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) 
         return report.clone();
     }
     let wanted = tracker.0.wanted.subscribe();
-    let mut drain = Drain { tracker, signal, grace, wanted, heard: 0, forgiven: 0, report: Report::default() };
+    let mut drain = Drain {
+        tracker,
+        signal,
+        grace,
+        wanted,
+        heard: 0,
+        forgiven: 0,
+        report: Report::default(),
+    };
     let report = loop {
         drain.serve().await;
         if drain.stop().await == Way::On {
@@ -129,17 +143,22 @@ impl Drain {
     /// Asks a share of `ramp`/255 of all connections to go after their next answer.
     fn retire(&self, ramp: u8) {
         let orders = Orders::new(Phase::LameDuck, ramp);
-        self.tracker.arena().order(orders, |cell| match scatter(cell.id()) as u8 {
-            place if place < ramp => u8::MAX,
-            _ => 0,
-        });
+        self.tracker
+            .arena()
+            .order(orders, |cell| match scatter(cell.id()) as u8 {
+                place if place < ramp => u8::MAX,
+                _ => 0,
+            });
     }
 
     /// Ends when nothing is left, at the deadline, or when hurried.
     async fn drain(&mut self, entered: Instant, until: Instant) -> Way {
         self.tick();
-        let rules =
-            Sweep::draining(&self.grace, self.tracker.now_ms(), self.report.drained.total());
+        let rules = Sweep::draining(
+            &self.grace,
+            self.tracker.now_ms(),
+            self.report.drained.total(),
+        );
         let told_at = after(entered, self.grace.idle_grace);
         let arena = self.tracker.arena();
         let mut pause = SWEEP;
@@ -185,10 +204,19 @@ impl Drain {
         let cut = &mut self.report.cut;
         self.tracker.arena().walk(|cell| {
             let state = cell.state();
-            if matches!(state, ConnState::Active | ConnState::Hijacked | ConnState::Handshaking) {
+            if matches!(
+                state,
+                ConnState::Active | ConnState::Hijacked | ConnState::Handshaking
+            ) {
                 let age = Duration::from_millis(now.saturating_sub(cell.opened()).into());
                 let (id, peer, requests) = (cell.id(), cell.peer(), cell.begun());
-                cut.push(Cut { id, peer, state, age, requests });
+                cut.push(Cut {
+                    id,
+                    peer,
+                    state,
+                    age,
+                    requests,
+                });
             }
             cell.order(|old| old | Orders::CUT);
         });
@@ -214,7 +242,8 @@ impl Drain {
 
     /// Waits for a reason to leave `phase` early: a further signal or a command.
     async fn hurried(&mut self, phase: Phase) {
-        let command = |wanted: &Phase| *wanted > phase || (*wanted == Phase::Serving && phase != *wanted);
+        let command =
+            |wanted: &Phase| *wanted > phase || (*wanted == Phase::Serving && phase != *wanted);
         tokio::select! {
             biased;
             () = self.signal.reached(self.heard + 1) => {}
@@ -282,15 +311,7 @@ impl Drain {
 
 /// Waits until nothing is outstanding.
 async fn emptied(arena: &Arena) {
-    poll_fn(|cx| {
-        // Registered before looked at: whoever goes after the look rings.
-        arena.bell().register(cx.waker());
-        match arena.outstanding() {
-            0 => Poll::Ready(()),
-            _ => Poll::Pending,
-        }
-    })
-    .await;
+    poll_fn(|cx| arena.poll_empty(cx)).await;
 }
 
 /// `start + wait`, but no more than a year from then, which no clock overflows on.

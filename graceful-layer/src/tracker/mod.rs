@@ -183,18 +183,25 @@ impl Tracker {
     pub fn abort(&self) {
         let orders = Orders::new(Phase::Closed, 0);
         self.0.arena.order(orders, |_| 0);
-        self.0.arena.walk(|cell| cell.order(|old| old | Orders::CUT));
-        self.0.progress.send_replace(Progress { phase: Phase::Closed, told: true });
+        self.0
+            .arena
+            .walk(|cell| cell.order(|old| old | Orders::CUT));
+        self.0.progress.send_replace(Progress {
+            phase: Phase::Closed,
+            told: true,
+        });
     }
 
     fn want(&self, decide: impl Fn(Phase, Phase) -> Option<Phase>) -> bool {
-        self.0.wanted.send_if_modified(|wanted| match decide(self.phase(), *wanted) {
-            Some(phase) => {
-                *wanted = phase;
-                true
-            }
-            None => false,
-        })
+        self.0
+            .wanted
+            .send_if_modified(|wanted| match decide(self.phase(), *wanted) {
+                Some(phase) => {
+                    *wanted = phase;
+                    true
+                }
+                None => false,
+            })
     }
 
     // The drain.

@@ -34,12 +34,19 @@ impl Default for Timeouts {
 impl Timeouts {
     /// Connections may take for ever.
     pub fn off() -> Self {
-        Self { first_request: Duration::MAX, head: Duration::MAX, idle: Duration::MAX }
+        Self {
+            first_request: Duration::MAX,
+            head: Duration::MAX,
+            idle: Duration::MAX,
+        }
     }
 
     /// Sets [`first_request`](Self::first_request).
     pub fn with_first_request(self, first_request: Duration) -> Self {
-        Self { first_request, ..self }
+        Self {
+            first_request,
+            ..self
+        }
     }
 
     /// Sets [`head`](Self::head).

@@ -1,0 +1,127 @@
+//! The accept loop: takes what comes, waits when the system has no more, sweeps the queue at the end (laws 8 and 10).
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use graceful_layer::Tracker;
+use graceful_listener::HandoffListener;
+use tokio::time::{Sleep, sleep};
+
+use crate::{
+    endpoint::{Accepted, Endpoint},
+    http::Http,
+    log,
+};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// What a sweep takes at the most: more than any accept queue holds.
+const SWEEP: usize = 65_536;
+
+/// All listeners of a server.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    endpoints: Vec<Paced>,
+    tracker: Tracker,
+    http: Arc<Http>,
+}
+
+/// A listener that is left alone for a while after an error which the next accept would meet again, such as EMFILE.
+#[derive(Debug)]
+struct Paced {
+    endpoint: Endpoint,
+    pause: Option<Pin<Box<Sleep>>>,
+    next_pause: Duration,
+}
+
+impl Acceptor {
+    pub(crate) fn new(endpoints: Vec<Endpoint>, tracker: Tracker, http: Http) -> Self {
+        let paced = |endpoint| Paced { endpoint, pause: None, next_pause: FIRST_PAUSE };
+        Self {
+            endpoints: endpoints.into_iter().map(paced).collect(),
+            tracker,
+            http: Arc::new(http),
+        }
+    }
+
+    pub(crate) fn listeners(&self) -> Vec<Arc<HandoffListener>> {
+        self.endpoints.iter().map(|paced| paced.endpoint.listener.clone()).collect()
+    }
+
+    /// Accepts for ever, on all listeners. Never ready.
+    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { endpoints, tracker, http } = self;
+        for paced in endpoints {
+            paced.poll_accept(cx, tracker, http);
+        }
+        Poll::Pending
+    }
+
+    /// Takes what waits in the accept queues, so that closing the listeners resets nobody.
+    pub(crate) fn sweep(&self) {
+        let mut swept = 0;
+        for Paced { endpoint, .. } in &self.endpoints {
+            while swept < SWEEP {
+                match endpoint.listener.accept_queued() {
+                    Ok(Some((stream, peer))) => {
+                        endpoint.start(Accepted::new(stream, peer, &self.tracker), &self.http);
+                        swept += 1;
+                    }
+                    Err(error) if is_of_one_connection(&error) => swept += 1,
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
+        log::swept(swept);
+    }
+}
+
+impl Paced {
+    fn poll_accept(&mut self, cx: &mut Context<'_>, tracker: &Tracker, http: &Arc<Http>) {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                if pause.as_mut().poll(cx).is_pending() {
+                    return;
+                }
+                self.pause = None;
+            }
+            match self.endpoint.listener.poll_accept(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok((stream, peer))) => {
+                    self.next_pause = FIRST_PAUSE;
+                    self.endpoint.start(Accepted::new(stream, peer, tracker), http);
+                }
+                Poll::Ready(Err(error)) if is_of_one_connection(&error) => {}
+                Poll::Ready(Err(error)) => self.pause(&error),
+            }
+        }
+    }
+
+    fn pause(&mut self, error: &io::Error) {
+        log::not_accepted(&self.endpoint.listener, error, self.next_pause.as_millis());
+        self.pause = Some(Box::pin(sleep(self.next_pause)));
+        self.next_pause = (self.next_pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Errors of the connection that was to be accepted, not of the listener (accept(2), "Error handling").
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | TimedOut
+    )
+}

@@ -1,0 +1,103 @@
+//! A listener and what is served on it, whatever its type.
+
+use std::{fmt, future::poll_fn, net::SocketAddr, sync::Arc};
+
+use graceful_layer::{Connection, Peer, Tracker};
+use graceful_listener::{HandoffListener, PeerAddr, Stream};
+use tower_service::Service;
+
+use crate::{
+    connection::{BoxError, HttpBody, HttpConnection, HttpService},
+    http::Http,
+    log,
+};
+
+/// Serves one accepted connection in a task of its own.
+type Start = dyn Fn(Accepted, &Arc<Http>) + Send + Sync;
+
+/// A connection right after `accept`: in the tracker already (law 2).
+pub(crate) struct Accepted {
+    stream: Stream,
+    peer: PeerAddr,
+    conn: Connection,
+}
+
+impl Accepted {
+    pub(crate) fn new(stream: Stream, peer: PeerAddr, tracker: &Tracker) -> Self {
+        let known = match &peer {
+            PeerAddr::Tcp(addr) => Peer::Tcp(*addr),
+            _ => Peer::Unix,
+        };
+        Self { stream, peer, conn: tracker.open(known) }
+    }
+
+    async fn serve<S: HttpService<B>, B: HttpBody>(self, service: S, http: Arc<Http>) {
+        let Self { stream, conn, .. } = self;
+        let id = conn.id();
+        let (io, service) = (conn.io(stream), conn.service(service));
+        let ended = conn.watch(HttpConnection::new(io, service, http)).await;
+        log::ended(id, ended);
+    }
+}
+
+pub(crate) struct Endpoint {
+    pub(crate) listener: Arc<HandoffListener>,
+    start: Box<Start>,
+}
+
+impl Endpoint {
+    /// One service for all connections, cloned for each.
+    pub(crate) fn new<S, B>(listener: HandoffListener, service: S) -> Self
+    where
+        S: HttpService<B> + Sync,
+        B: HttpBody,
+    {
+        let start = move |accepted: Accepted, http: &Arc<Http>| {
+            tokio::spawn(accepted.serve(service.clone(), http.clone()));
+        };
+        Self { listener: Arc::new(listener), start: Box::new(start) }
+    }
+
+    /// A service for each connection, made in that connection's task: a slow maker holds up nobody else.
+    pub(crate) fn make<M, S, B>(listener: HandoffListener, make: M) -> Self
+    where
+        M: Service<SocketAddr, Response = S, Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S: HttpService<B>,
+        B: HttpBody,
+    {
+        let start = move |accepted: Accepted, http: &Arc<Http>| {
+            let (mut make, http) = (make.clone(), http.clone());
+            tokio::spawn(async move {
+                let peer = accepted.peer.as_tcp().unwrap_or(UNNAMED);
+                let ready = poll_fn(|cx| make.poll_ready(cx).map_err(Into::into)).await;
+                let made = match ready {
+                    Ok(()) => make.call(peer).await.map_err(Into::into),
+                    Err(error) => Err(error),
+                };
+                match made {
+                    Ok(service) => accepted.serve(service, http).await,
+                    Err(error) => log::not_made(error),
+                }
+            });
+        };
+        Self { listener: Arc::new(listener), start: Box::new(start) }
+    }
+
+    pub(crate) fn start(&self, accepted: Accepted, http: &Arc<Http>) {
+        (self.start)(accepted, http);
+    }
+}
+
+/// What stands for the address of a peer on a Unix socket, which has none.
+const UNNAMED: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 0);
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,58 @@
+//! What is said through `tracing`, with feature `tracing`; nothing without.
+
+use std::fmt::{Debug, Display};
+
+use crate::connection::BoxError;
+
+#[cfg(feature = "tracing")]
+mod imp {
+    use super::*;
+
+    /// Connections end with errors all the time: clients vanish. `None`: the drain cut it.
+    pub(crate) fn ended(id: u64, outcome: Option<Result<(), BoxError>>) {
+        match outcome {
+            Some(Ok(())) => tracing::trace!(connection = id, "connection ended"),
+            Some(Err(error)) => tracing::debug!(connection = id, %error, "connection ended"),
+            None => tracing::debug!(connection = id, "connection cut"),
+        }
+    }
+
+    pub(crate) fn not_made(error: BoxError) {
+        tracing::error!(%error, "no service for a connection");
+    }
+
+    pub(crate) fn not_accepted(listener: impl Debug, error: impl Display, pause_ms: u128) {
+        tracing::warn!(?listener, %error, pause_ms, "accept failed");
+    }
+
+    pub(crate) fn swept(connections: usize) {
+        tracing::debug!(connections, "accept queue swept");
+    }
+
+    pub(crate) fn restart(pid: u32) {
+        tracing::info!(pid, "handed over to a successor");
+    }
+
+    pub(crate) fn not_restarted(error: impl Display) {
+        tracing::error!(%error, "restart failed, serving on");
+    }
+
+    pub(crate) fn reclaimed(status: impl Display) {
+        tracing::warn!(%status, "the successor died, serving on");
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+mod imp {
+    use super::*;
+
+    pub(crate) fn ended(_: u64, _: Option<Result<(), BoxError>>) {}
+    pub(crate) fn not_made(_: BoxError) {}
+    pub(crate) fn not_accepted(_: impl Debug, _: impl Display, _: u128) {}
+    pub(crate) fn swept(_: usize) {}
+    pub(crate) fn restart(_: u32) {}
+    pub(crate) fn not_restarted(_: impl Display) {}
+    pub(crate) fn reclaimed(_: impl Display) {}
+}
+
+pub(crate) use imp::*;

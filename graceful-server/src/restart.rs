@@ -1,0 +1,100 @@
+//! Asking a running server to hand over to a successor.
+
+use std::{error::Error, fmt};
+
+use graceful_listener::HandoffError;
+use tokio::sync::{mpsc, oneshot};
+
+/// Where the outcome of an attempt goes; a signal does not wait for it.
+pub(crate) type Reply = Option<oneshot::Sender<Result<u32, RestartError>>>;
+
+/// Asks a server to restart, from anywhere in the program: an admin endpoint, a file watcher.
+///
+/// From [`Serve::restart_trigger`](crate::Serve::restart_trigger). Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RestartTrigger(pub(crate) mpsc::UnboundedSender<Reply>);
+
+impl RestartTrigger {
+    /// Starts a successor, and returns its process id once it has taken over.
+    ///
+    /// In order: the successor is started with all listeners, becomes ready, is told to accept; from then on this
+    /// process drains. If it fails before, it is rolled back and this process serves on as if nothing had been.
+    ///
+    /// # Errors
+    /// The successor failed ([`RestartError::handoff`] says how), or this server is stopping or handed over already.
+    ///
+    /// # Cancel safety
+    /// The restart goes on when the future is dropped; only its outcome is then not heard.
+    pub async fn restart(&self) -> Result<u32, RestartError> {
+        let (reply, outcome) = oneshot::channel();
+        let _ = self.0.send(Some(reply));
+        outcome.await.unwrap_or(Err(RestartError(Kind::Stopping)))
+    }
+}
+
+/// Why a server did not restart.
+#[derive(Debug)]
+pub struct RestartError(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Stopping,
+    HandedOver(u32),
+    Handoff(HandoffError),
+}
+
+impl RestartError {
+    pub(crate) fn stopping() -> Self {
+        Self(Kind::Stopping)
+    }
+
+    pub(crate) fn handed_over(pid: u32) -> Self {
+        Self(Kind::HandedOver(pid))
+    }
+
+    /// Whether the server is stopping, or has stopped.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.0, Kind::Stopping)
+    }
+
+    /// The process that this one has handed over to already. Ask that one.
+    pub fn successor(&self) -> Option<u32> {
+        match self.0 {
+            Kind::HandedOver(pid) => Some(pid),
+            _ => None,
+        }
+    }
+
+    /// Why the successor failed.
+    pub fn handoff(&self) -> Option<&HandoffError> {
+        match &self.0 {
+            Kind::Handoff(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<HandoffError> for RestartError {
+    fn from(error: HandoffError) -> Self {
+        Self(Kind::Handoff(error))
+    }
+}
+
+impl fmt::Display for RestartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Stopping => f.write_str("the server is stopping"),
+            Kind::HandedOver(pid) => write!(f, "the server has handed over to process {pid}"),
+            Kind::Handoff(_) => f.write_str("the successor did not take over"),
+        }
+    }
+}
+
+impl Error for RestartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            Kind::Handoff(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The order of events of a server: ready, accept, restart, seal, drain (laws 7, 9 and 10).
+
+use std::{
+    future::{pending, poll_fn},
+    io,
+    process::ExitStatus,
+};
+
+use graceful_layer::{Beacon, Phase, Report, Tracker};
+use graceful_listener::{HandoffError, Handover, SuccessorBuilder};
+use graceful_signal::{Hook, SignalKind, on_signal};
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
+
+use crate::{
+    Serve,
+    accept::Acceptor,
+    log,
+    restart::{Reply, RestartError},
+};
+
+pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
+    let Serve { endpoints, http, tracker, grace, stop, mut restarts, .. } = serve;
+    let mut drain = std::pin::pin!(tracker.drain_on(stop, grace));
+    let _hooks = listen_for_restarts(&serve.restart_kinds, &restarts.0)?;
+    let _abort = AbortOnDrop(tracker.clone());
+    let acceptor = Acceptor::new(endpoints, tracker.clone(), http);
+    let mut server = Server::new(acceptor, tracker.clone(), serve.successor);
+
+    tokio::select! {
+        biased;
+        // Stopped before it ever served.
+        report = &mut drain => return Ok(report),
+        ready = graceful_listener::ready() => ready.map_err(io::Error::from)?,
+    }
+    if let Some(hook) = serve.on_serving {
+        hook();
+    }
+    loop {
+        let Server { acceptor, attempts, handover, accepting, .. } = &mut server;
+        tokio::select! {
+            biased;
+            report = &mut drain => return Ok(report),
+            () = tracker.reached(Phase::Draining), if accepting.is_some() => server.seal(),
+            Some(reply) = restarts.1.recv() => server.attempt(reply),
+            Some(attempt) = attempts.join_next() => server.attempted(attempt),
+            status = gone(handover) => server.reclaim(status),
+            () = accept(acceptor), if accepting.is_some() => {}
+        }
+    }
+}
+
+/// One server, between its first accept and its last connection.
+struct Server {
+    /// `None` once the listeners are closed.
+    acceptor: Option<Acceptor>,
+    tracker: Tracker,
+    successor: SuccessorBuilder,
+    attempts: JoinSet<Attempt>,
+    handover: Option<Handover>,
+    /// Held while this process accepts: the drain must not be over before the last accept.
+    accepting: Option<Beacon>,
+}
+
+/// A restart that was tried, and who wants to know.
+struct Attempt {
+    outcome: Result<Handover, HandoffError>,
+    reply: Reply,
+}
+
+impl Server {
+    fn new(acceptor: Acceptor, tracker: Tracker, successor: SuccessorBuilder) -> Self {
+        let accepting = Some(tracker.beacon("accepting"));
+        let (attempts, handover) = (JoinSet::new(), None);
+        Self { acceptor: Some(acceptor), tracker, successor, attempts, handover, accepting }
+    }
+
+    /// The drain has begun: no more accepts. With a successor the listeners stay open, unpolled (law 10); without one
+    /// what waits in their queues is taken before they are closed.
+    fn seal(&mut self) {
+        if self.handover.is_none() {
+            self.attempts.abort_all();
+            if let Some(acceptor) = self.acceptor.take() {
+                acceptor.sweep();
+            }
+        }
+        self.accepting = None;
+    }
+
+    /// Starts a successor in a task of its own. While one is being started the next attempt fails as busy.
+    fn attempt(&mut self, reply: Reply) {
+        let acceptor = match (&self.handover, &self.acceptor) {
+            (Some(handover), _) => {
+                return answer(reply, Err(RestartError::handed_over(handover.pid())));
+            }
+            (None, Some(acceptor)) if self.tracker.phase() == Phase::Serving => acceptor,
+            _ => return answer(reply, Err(RestartError::stopping())),
+        };
+        let (listeners, successor) = (acceptor.listeners(), self.successor.clone());
+        self.attempts.spawn(async move {
+            let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
+            let outcome = match successor.start(&listeners).await {
+                Ok(successor) => successor.commit().await,
+                Err(error) => Err(error),
+            };
+            Attempt { outcome, reply }
+        });
+    }
+
+    fn attempted(&mut self, attempt: Result<Attempt, JoinError>) {
+        // One that was aborted has rolled back, and dropped its reply, which says that the server is stopping.
+        let Ok(Attempt { outcome, reply }) = attempt else { return };
+        match outcome {
+            Ok(handover) => {
+                log::restart(handover.pid());
+                answer(reply, Ok(handover.pid()));
+                self.handover = Some(handover);
+                self.tracker.hand_over();
+            }
+            Err(error) => {
+                log::not_restarted(&error);
+                answer(reply, Err(error.into()));
+            }
+        }
+    }
+
+    /// The successor died. If this process still drains it takes the listeners back, and nobody is refused (law 10).
+    fn reclaim(&mut self, status: io::Result<ExitStatus>) {
+        let Some(handover) = self.handover.take() else { return };
+        if self.tracker.reclaim() {
+            handover.reclaim();
+            self.accepting = Some(self.tracker.beacon("accepting"));
+            log::reclaimed(status.map_or_else(|error| error.to_string(), |s| s.to_string()));
+        }
+    }
+}
+
+fn answer(reply: Reply, outcome: Result<u32, RestartError>) {
+    if let Some(reply) = reply {
+        // Whoever asked may have gone.
+        let _ = reply.send(outcome);
+    }
+}
+
+/// Accepts for ever.
+async fn accept(acceptor: &mut Option<Acceptor>) {
+    match acceptor {
+        Some(acceptor) => poll_fn(|cx| acceptor.poll_accept(cx)).await,
+        None => pending().await,
+    }
+}
+
+/// Waits for the end of the successor; for ever without one.
+async fn gone(handover: &mut Option<Handover>) -> io::Result<ExitStatus> {
+    match handover {
+        Some(handover) => handover.gone().await,
+        None => pending().await,
+    }
+}
+
+fn listen_for_restarts(
+    kinds: &[SignalKind],
+    restarts: &mpsc::UnboundedSender<Reply>,
+) -> io::Result<Vec<Hook>> {
+    let listen = |kind: &SignalKind| {
+        let restarts = restarts.clone();
+        on_signal(*kind, move || {
+            let _ = restarts.send(None);
+        })
+    };
+    kinds.iter().map(listen).collect()
+}
+
+/// Law 7: a server that is dropped leaves nothing behind.
+struct AbortOnDrop(Tracker);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,216 @@
+//! `serve`: what is served where, when it stops, how it restarts.
+
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+};
+
+use ::http::{Request, Response};
+use graceful_layer::{Grace, Report, Timeouts, Tracker};
+use graceful_listener::{HandoffListener, SuccessorBuilder};
+use graceful_signal::{ShutdownSignal, SignalKind};
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+};
+use hyper_util::rt::TokioExecutor;
+use tokio::sync::mpsc;
+use tower_service::Service;
+
+use crate::{
+    Protocol,
+    connection::BoxError,
+    endpoint::Endpoint,
+    http::Http,
+    restart::{Reply, RestartTrigger},
+    run,
+};
+
+/// Serves `service` on `listener`: an axum `Router`, tonic `Routes`, a `ServiceBuilder` stack, a `service_fn`.
+///
+/// The returned [`Serve`] is configured and then awaited. HTTP/1 and HTTP/2 are told apart by their first bytes, upgrades
+/// work, and every connection is tracked and drained without losing a request.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, routing::get};
+/// use graceful_server::{Grace, HandoffListener, ShutdownSignal, SignalKind, serve};
+///
+/// let app = Router::new().route("/", get(|| async { "hello" }));
+/// let report = serve(HandoffListener::from_env_or_bind("0.0.0.0:8080")?, app)
+///     .stop_on(ShutdownSignal::terminate()?)
+///     .restart_on(SignalKind::hangup())
+///     .grace(Grace::default())
+///     .await?;
+/// println!("{report}");
+/// # Ok(()) }
+/// ```
+pub fn serve<S, B>(listener: HandoffListener, service: S) -> Serve
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    Serve::new(Endpoint::new(listener, service))
+}
+
+/// Like [`serve`], with a service made for each connection from its peer's address.
+///
+/// This is what axum's `ConnectInfo` needs: `serve_make(listener,
+/// app.into_make_service_with_connect_info::<SocketAddr>())`. A peer on a Unix socket has no such address: it is `[::]:0`.
+pub fn serve_make<M, S, B>(listener: HandoffListener, make: M) -> Serve
+where
+    M: Service<SocketAddr, Response = S, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    Serve::new(Endpoint::make(listener, make))
+}
+
+/// A server that is configured and then awaited.
+///
+/// Awaiting it, in order: asks the predecessor, if there is one, to let go (`graceful_listener::ready`); accepts; at the
+/// stop signal goes through the phases of [`Grace`]; returns the [`Report`] when nothing of it is alive. On a restart
+/// signal it starts a successor, and drains once that has taken over; if the successor dies while this one still drains,
+/// it accepts again.
+///
+/// # Errors
+/// Awaiting it fails when a restart signal cannot be listened for, or the predecessor did not let go.
+///
+/// # Cancel safety
+/// Dropping the future closes the listeners and drops all connections at once, with what is in flight on them.
+#[must_use = "a server does nothing until it is awaited"]
+pub struct Serve {
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) http: Http,
+    pub(crate) tracker: Tracker,
+    pub(crate) grace: Grace,
+    pub(crate) stop: ShutdownSignal,
+    pub(crate) restart_kinds: Vec<SignalKind>,
+    pub(crate) restarts: (mpsc::UnboundedSender<Reply>, mpsc::UnboundedReceiver<Reply>),
+    pub(crate) successor: SuccessorBuilder,
+    pub(crate) on_serving: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Serve {
+    fn new(endpoint: Endpoint) -> Self {
+        let tracker = Tracker::new();
+        tracker.set_timeouts(Timeouts::default());
+        Self {
+            endpoints: vec![endpoint],
+            http: Http::default(),
+            tracker,
+            grace: Grace::default(),
+            stop: ShutdownSignal::never(),
+            restart_kinds: Vec::new(),
+            restarts: mpsc::unbounded_channel(),
+            successor: SuccessorBuilder::default(),
+            on_serving: None,
+        }
+    }
+
+    /// Serves another listener under the same drain: `other` with its own service.
+    pub fn and(mut self, other: Self) -> Self {
+        self.endpoints.extend(other.endpoints);
+        self
+    }
+
+    /// Stops when `signal` fires; each further delivery goes on to the next phase at once.
+    pub fn stop_on(mut self, signal: ShutdownSignal) -> Self {
+        self.stop = signal;
+        self
+    }
+
+    /// Hands over to a successor at every signal of this kind.
+    pub fn restart_on(mut self, kind: SignalKind) -> Self {
+        self.restart_kinds.push(kind);
+        self
+    }
+
+    /// A handle that restarts this server from within the program.
+    pub fn restart_trigger(&self) -> RestartTrigger {
+        RestartTrigger(self.restarts.0.clone())
+    }
+
+    /// How long each phase of the stop may take.
+    pub fn grace(mut self, grace: Grace) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// How long connections may take in normal service.
+    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+        self.tracker.set_timeouts(timeouts);
+        self
+    }
+
+    /// What this server counts: phase, connections, requests. Also steers it: begin, advance, resume, cutoff.
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// How successors are started, if not as this process was: another program, other arguments, another time limit.
+    pub fn successor(mut self, successor: SuccessorBuilder) -> Self {
+        self.successor = successor;
+        self
+    }
+
+    /// Runs `hook` once, when the predecessor has let go and before the first accept: the moment to say "ready".
+    pub fn on_serving(mut self, hook: impl FnOnce() + Send + 'static) -> Self {
+        self.on_serving = Some(Box::new(hook));
+        self
+    }
+
+    /// What is spoken on connections.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.http.protocol = protocol;
+        self
+    }
+
+    /// Changes hyper's settings for HTTP/1.
+    pub fn http1(mut self, change: impl FnOnce(&mut http1::Builder)) -> Self {
+        change(&mut self.http.http1);
+        self
+    }
+
+    /// Changes hyper's settings for HTTP/2.
+    pub fn http2(mut self, change: impl FnOnce(&mut http2::Builder<TokioExecutor>)) -> Self {
+        change(&mut self.http.http2);
+        self
+    }
+}
+
+impl IntoFuture for Serve {
+    type Output = io::Result<Report>;
+    type IntoFuture = Pin<Box<dyn Future<Output = io::Result<Report>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(run::run(self))
+    }
+}
+
+impl fmt::Debug for Serve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve")
+            .field("endpoints", &self.endpoints)
+            .field("grace", &self.grace)
+            .field("tracker", &self.tracker)
+            .finish_non_exhaustive()
+    }
+}
