@@ -104,6 +104,7 @@ fn a_request_that_outlives_its_connection_is_waited_for() {
         let arena = Arena::lease();
         let part = arena.open(Peer::Unknown);
         let guard = part.cell().begin();
+        let cell = guard.cell();
         let (flag, waker) = woken();
         let connection = thread::spawn(move || drop(part));
         let request = thread::spawn(move || drop(guard));
@@ -111,6 +112,7 @@ fn a_request_that_outlives_its_connection_is_waited_for() {
         connection.join().unwrap();
         // Woken once, it looks again, as the drain does.
         let over = over || look(arena, &waker);
+        assert!(!over || cell.in_flight() == 0, "over with a request in flight");
         request.join().unwrap();
         assert!(
             over || flag.0.load(SeqCst),

@@ -53,6 +53,7 @@ struct Inner {
     progress: watch::Sender<Progress>,
     wanted: watch::Sender<Phase>,
     deadline: Mutex<Option<Instant>>,
+    handed_over: AtomicBool,
     timeouts: Mutex<Timeouts>,
     /// Requests come from connections that nobody tells this tracker of.
     loose: AtomicBool,
@@ -88,6 +89,7 @@ impl Tracker {
             progress: watch::Sender::default(),
             wanted: watch::Sender::default(),
             deadline: Mutex::new(None),
+            handed_over: AtomicBool::new(false),
             timeouts: Mutex::new(Timeouts::off()),
             loose: AtomicBool::new(false),
             driver: tokio::sync::Mutex::default(),
@@ -97,6 +99,11 @@ impl Tracker {
     /// The phase now. One load.
     pub fn phase(&self) -> Phase {
         self.0.arena.orders().phase()
+    }
+
+    /// Whether a successor serves. Long-lived clients are told so: a WebSocket's close code is then 1012, else 1001.
+    pub fn is_handed_over(&self) -> bool {
+        self.0.handed_over.load(Relaxed)
     }
 
     /// When the running stop cuts what is left; `None` while serving.
@@ -124,6 +131,20 @@ impl Tracker {
         self.progressed(|now| now.told)
     }
 
+    /// Waits until the phase is another one than `phase`, and returns it: what a log or a status page follows. Waits
+    /// without bound. A phase that comes and goes between two polls is not seen.
+    ///
+    /// # Cancel safety
+    /// Cancel safe, as [`reached`](Self::reached).
+    pub fn left(&self, phase: Phase) -> impl Future<Output = Phase> + Send + 'static + use<> {
+        let left = self.progressed(move |now| now.phase != phase);
+        let tracker = self.clone();
+        async move {
+            left.await;
+            tracker.phase()
+        }
+    }
+
     fn progressed<F>(&self, enough: F) -> impl Future<Output = ()> + Send + 'static + use<F>
     where
         F: FnMut(&Progress) -> bool + Send + 'static,
@@ -146,6 +167,7 @@ impl Tracker {
 
     /// Begins the drain without lame duck: a successor serves already. Returns whether this call did it.
     pub fn hand_over(&self) -> bool {
+        self.0.handed_over.store(true, Relaxed);
         self.want(|now, wanted| (now.max(wanted) < Phase::Draining).then_some(Phase::Draining))
     }
 
@@ -174,6 +196,7 @@ impl Tracker {
     /// Takes a hand-over back whose successor died: Draining goes back to Serving (law 1). Returns whether it was
     /// draining. Connections that were told to go have gone or will go; new ones are served as before.
     pub fn reclaim(&self) -> bool {
+        self.0.handed_over.store(false, Relaxed);
         self.want(|now, wanted| {
             (now == Phase::Draining && wanted <= Phase::Draining).then_some(Phase::Serving)
         })
