@@ -1,1 +1,38 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(unix))]
+compile_error!("graceful-listener needs Unix: listeners are handed over as file descriptors");
+
+mod addr;
+#[cfg(feature = "axum")]
+mod axum;
+mod backoff;
+mod bind;
+mod check;
+mod env;
+mod error;
+mod handoff;
+mod incoming;
+mod inherited;
+mod listener;
+mod log;
+mod options;
+mod peer;
+mod reactor;
+mod stream;
+mod sys;
+#[cfg(feature = "tonic")]
+mod tonic;
+
+pub use self::addr::ListenAddr;
+pub use self::error::ListenError;
+pub use self::handoff::{
+    HandoffError, Handover, Successor, SuccessorBuilder, extend, generation, ready,
+};
+pub use self::incoming::Incoming;
+pub use self::inherited::unclaimed;
+pub use self::listener::HandoffListener;
+pub use self::options::ListenOptions;
+pub use self::peer::PeerAddr;
+pub use self::stream::Stream;

@@ -42,7 +42,11 @@ struct Paced {
 
 impl Acceptor {
     pub(crate) fn new(endpoints: Vec<Endpoint>, tracker: Tracker, http: Http) -> Self {
-        let paced = |endpoint| Paced { endpoint, pause: None, next_pause: FIRST_PAUSE };
+        let paced = |endpoint| Paced {
+            endpoint,
+            pause: None,
+            next_pause: FIRST_PAUSE,
+        };
         Self {
             endpoints: endpoints.into_iter().map(paced).collect(),
             tracker,
@@ -51,35 +55,53 @@ impl Acceptor {
     }
 
     pub(crate) fn listeners(&self) -> Vec<Arc<HandoffListener>> {
-        self.endpoints.iter().map(|paced| paced.endpoint.listener.clone()).collect()
+        self.endpoints
+            .iter()
+            .map(|paced| paced.endpoint.listener.clone())
+            .collect()
     }
 
     /// Accepts for ever, on all listeners. Never ready.
     pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { endpoints, tracker, http } = self;
+        let Self {
+            endpoints,
+            tracker,
+            http,
+        } = self;
         for paced in endpoints {
             paced.poll_accept(cx, tracker, http);
         }
         Poll::Pending
     }
 
-    /// Takes what waits in the accept queues, so that closing the listeners resets nobody.
-    pub(crate) fn sweep(&self) {
-        let mut swept = 0;
-        for Paced { endpoint, .. } in &self.endpoints {
-            while swept < SWEEP {
-                match endpoint.listener.accept_queued() {
-                    Ok(Some((stream, peer))) => {
-                        endpoint.start(Accepted::new(stream, peer, &self.tracker), &self.http);
-                        swept += 1;
-                    }
-                    Err(error) if is_of_one_connection(&error) => swept += 1,
-                    Ok(None) | Err(_) => break,
-                }
+    /// Ends accepting. Listeners that a successor has taken stay open, unpolled, until this process exits (law 10). From
+    /// the others what waits in their queues is taken before they are closed, so that closing resets nobody.
+    pub(crate) fn seal(&mut self) {
+        let Self {
+            endpoints,
+            tracker,
+            http,
+        } = self;
+        endpoints.retain(|Paced { endpoint, .. }| {
+            let handed_over = endpoint.listener.is_handed_over();
+            if !handed_over {
+                log::swept(sweep(endpoint, tracker, http));
             }
-        }
-        log::swept(swept);
+            handed_over
+        });
     }
+}
+
+/// Returns how many there were.
+fn sweep(endpoint: &Endpoint, tracker: &Tracker, http: &Arc<Http>) -> usize {
+    for swept in 0..SWEEP {
+        match endpoint.listener.accept_queued() {
+            Ok(Some((stream, peer))) => endpoint.start(Accepted::new(stream, peer, tracker), http),
+            Err(error) if is_of_one_connection(&error) => {}
+            Ok(None) | Err(_) => return swept,
+        }
+    }
+    SWEEP
 }
 
 impl Paced {
@@ -95,7 +117,8 @@ impl Paced {
                 Poll::Pending => return,
                 Poll::Ready(Ok((stream, peer))) => {
                     self.next_pause = FIRST_PAUSE;
-                    self.endpoint.start(Accepted::new(stream, peer, tracker), http);
+                    self.endpoint
+                        .start(Accepted::new(stream, peer, tracker), http);
                 }
                 Poll::Ready(Err(error)) if is_of_one_connection(&error) => {}
                 Poll::Ready(Err(error)) => self.pause(&error),

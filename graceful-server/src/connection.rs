@@ -37,7 +37,11 @@ where
     S: HttpService<B>,
     B: HttpBody,
 {
-    Silent { io: ConnIo<Stream>, service: Graceful<S>, http: Arc<Http> },
+    Silent {
+        io: ConnIo<Stream>,
+        service: Graceful<S>,
+        http: Arc<Http>,
+    },
     Http1(Pin<Box<Http1<S>>>),
     Http2(Pin<Box<Http2<S>>>),
     Over(PhantomData<fn() -> B>),
@@ -80,7 +84,9 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
 
     /// Reads until it is clear what is spoken, and sets hyper up for it.
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let Self::Silent { io, http, .. } = self else { return Poll::Ready(Ok(())) };
+        let Self::Silent { io, http, .. } = self else {
+            return Poll::Ready(Ok(()));
+        };
         let mut ended = false;
         let protocol = loop {
             match http.protocol.detect(io.ahead(), ended) {

@@ -28,7 +28,11 @@ impl Accepted {
             PeerAddr::Tcp(addr) => Peer::Tcp(*addr),
             _ => Peer::Unix,
         };
-        Self { stream, peer, conn: tracker.open(known) }
+        Self {
+            stream,
+            peer,
+            conn: tracker.open(known),
+        }
     }
 
     async fn serve<S: HttpService<B>, B: HttpBody>(self, service: S, http: Arc<Http>) {
@@ -55,7 +59,10 @@ impl Endpoint {
         let start = move |accepted: Accepted, http: &Arc<Http>| {
             tokio::spawn(accepted.serve(service.clone(), http.clone()));
         };
-        Self { listener: Arc::new(listener), start: Box::new(start) }
+        Self {
+            listener: Arc::new(listener),
+            start: Box::new(start),
+        }
     }
 
     /// A service for each connection, made in that connection's task: a slow maker holds up nobody else.
@@ -84,7 +91,10 @@ impl Endpoint {
                 }
             });
         };
-        Self { listener: Arc::new(listener), start: Box::new(start) }
+        Self {
+            listener: Arc::new(listener),
+            start: Box::new(start),
+        }
     }
 
     pub(crate) fn start(&self, accepted: Accepted, http: &Arc<Http>) {
@@ -98,6 +108,8 @@ const UNNAMED: SocketAddr =
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("Endpoint")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }

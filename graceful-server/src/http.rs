@@ -46,7 +46,11 @@ impl Default for Http {
         http1.header_read_timeout(None);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2.enable_connect_protocol();
-        Self { protocol: Protocol::Auto, http1, http2 }
+        Self {
+            protocol: Protocol::Auto,
+            http1,
+            http2,
+        }
     }
 }
 
@@ -57,8 +61,15 @@ mod tests {
     #[test]
     fn every_prefix_of_the_preface_waits_for_more() {
         for n in 0..PREFACE.len() {
-            assert_eq!(Protocol::Auto.detect(&PREFACE[..n], false), None, "{n} bytes");
-            assert_eq!(Protocol::Auto.detect(&PREFACE[..n], true), Some(Protocol::Http1));
+            assert_eq!(
+                Protocol::Auto.detect(&PREFACE[..n], false),
+                None,
+                "{n} bytes"
+            );
+            assert_eq!(
+                Protocol::Auto.detect(&PREFACE[..n], true),
+                Some(Protocol::Http1)
+            );
         }
         assert_eq!(Protocol::Auto.detect(PREFACE, false), Some(Protocol::Http2));
     }
@@ -66,7 +77,10 @@ mod tests {
     #[test]
     fn what_only_begins_like_the_preface_is_http1() {
         for head in ["POST / HTTP/1.1", "PRI * HTTP/1.1", "GET", "PRIX", "\r\n"] {
-            assert_eq!(Protocol::Auto.detect(head.as_bytes(), false), Some(Protocol::Http1));
+            assert_eq!(
+                Protocol::Auto.detect(head.as_bytes(), false),
+                Some(Protocol::Http1)
+            );
         }
     }
 }

@@ -22,7 +22,16 @@ use crate::{
 };
 
 pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
-    let Serve { endpoints, http, tracker, grace, stop, mut restarts, .. } = serve;
+    let Serve {
+        endpoints,
+        http,
+        tracker,
+        grace,
+        stop,
+        mut restarts,
+        ..
+    } = serve;
+    tracker.set_timeouts(serve.timeouts);
     let mut drain = std::pin::pin!(tracker.drain_on(stop, grace));
     let _hooks = listen_for_restarts(&serve.restart_kinds, &restarts.0)?;
     let _abort = AbortOnDrop(tracker.clone());
@@ -39,7 +48,13 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
         hook();
     }
     loop {
-        let Server { acceptor, attempts, handover, accepting, .. } = &mut server;
+        let Server {
+            acceptor,
+            attempts,
+            handover,
+            accepting,
+            ..
+        } = &mut server;
         tokio::select! {
             biased;
             report = &mut drain => return Ok(report),
@@ -47,15 +62,14 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
             Some(reply) = restarts.1.recv() => server.attempt(reply),
             Some(attempt) = attempts.join_next() => server.attempted(attempt),
             status = gone(handover) => server.reclaim(status),
-            () = accept(acceptor), if accepting.is_some() => {}
+            () = poll_fn(|cx| acceptor.poll_accept(cx)), if accepting.is_some() => {}
         }
     }
 }
 
 /// One server, between its first accept and its last connection.
 struct Server {
-    /// `None` once the listeners are closed.
-    acceptor: Option<Acceptor>,
+    acceptor: Acceptor,
     tracker: Tracker,
     successor: SuccessorBuilder,
     attempts: JoinSet<Attempt>,
@@ -74,31 +88,32 @@ impl Server {
     fn new(acceptor: Acceptor, tracker: Tracker, successor: SuccessorBuilder) -> Self {
         let accepting = Some(tracker.beacon("accepting"));
         let (attempts, handover) = (JoinSet::new(), None);
-        Self { acceptor: Some(acceptor), tracker, successor, attempts, handover, accepting }
+        Self {
+            acceptor,
+            tracker,
+            successor,
+            attempts,
+            handover,
+            accepting,
+        }
     }
 
-    /// The drain has begun: no more accepts. With a successor the listeners stay open, unpolled (law 10); without one
-    /// what waits in their queues is taken before they are closed.
+    /// The drain has begun: no more accepts, and no successor that is not there yet.
     fn seal(&mut self) {
-        if self.handover.is_none() {
-            self.attempts.abort_all();
-            if let Some(acceptor) = self.acceptor.take() {
-                acceptor.sweep();
-            }
-        }
+        self.attempts.abort_all();
+        self.acceptor.seal();
         self.accepting = None;
     }
 
     /// Starts a successor in a task of its own. While one is being started the next attempt fails as busy.
     fn attempt(&mut self, reply: Reply) {
-        let acceptor = match (&self.handover, &self.acceptor) {
-            (Some(handover), _) => {
-                return answer(reply, Err(RestartError::handed_over(handover.pid())));
-            }
-            (None, Some(acceptor)) if self.tracker.phase() == Phase::Serving => acceptor,
-            _ => return answer(reply, Err(RestartError::stopping())),
-        };
-        let (listeners, successor) = (acceptor.listeners(), self.successor.clone());
+        if let Some(handover) = &self.handover {
+            return answer(reply, Err(RestartError::handed_over(handover.pid())));
+        }
+        if self.tracker.phase() > Phase::LameDuck {
+            return answer(reply, Err(RestartError::stopping()));
+        }
+        let (listeners, successor) = (self.acceptor.listeners(), self.successor.clone());
         self.attempts.spawn(async move {
             let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
             let outcome = match successor.start(&listeners).await {
@@ -111,7 +126,9 @@ impl Server {
 
     fn attempted(&mut self, attempt: Result<Attempt, JoinError>) {
         // One that was aborted has rolled back, and dropped its reply, which says that the server is stopping.
-        let Ok(Attempt { outcome, reply }) = attempt else { return };
+        let Ok(Attempt { outcome, reply }) = attempt else {
+            return;
+        };
         match outcome {
             Ok(handover) => {
                 log::restart(handover.pid());
@@ -126,11 +143,11 @@ impl Server {
         }
     }
 
-    /// The successor died. If this process still drains it takes the listeners back, and nobody is refused (law 10).
+    /// The successor died, and the listeners are this process's again. If it still drains it goes back to serving, and
+    /// nobody is refused (law 10).
     fn reclaim(&mut self, status: io::Result<ExitStatus>) {
-        let Some(handover) = self.handover.take() else { return };
+        self.handover = None;
         if self.tracker.reclaim() {
-            handover.reclaim();
             self.accepting = Some(self.tracker.beacon("accepting"));
             log::reclaimed(status.map_or_else(|error| error.to_string(), |s| s.to_string()));
         }
@@ -141,14 +158,6 @@ fn answer(reply: Reply, outcome: Result<u32, RestartError>) {
     if let Some(reply) = reply {
         // Whoever asked may have gone.
         let _ = reply.send(outcome);
-    }
-}
-
-/// Accepts for ever.
-async fn accept(acceptor: &mut Option<Acceptor>) {
-    match acceptor {
-        Some(acceptor) => poll_fn(|cx| acceptor.poll_accept(cx)).await,
-        None => pending().await,
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use ::http::{Request, Response};
 use graceful_layer::{Grace, Report, Timeouts, Tracker};
-use graceful_listener::{HandoffListener, SuccessorBuilder};
+use graceful_listener::{HandoffListener, Successor, SuccessorBuilder};
 use graceful_signal::{ShutdownSignal, SignalKind};
 use http_body::Body;
 use hyper::{
@@ -100,6 +100,7 @@ pub struct Serve {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) http: Http,
     pub(crate) tracker: Tracker,
+    pub(crate) timeouts: Timeouts,
     pub(crate) grace: Grace,
     pub(crate) stop: ShutdownSignal,
     pub(crate) restart_kinds: Vec<SignalKind>,
@@ -110,17 +111,16 @@ pub struct Serve {
 
 impl Serve {
     fn new(endpoint: Endpoint) -> Self {
-        let tracker = Tracker::new();
-        tracker.set_timeouts(Timeouts::default());
         Self {
             endpoints: vec![endpoint],
             http: Http::default(),
-            tracker,
+            tracker: Tracker::new(),
+            timeouts: Timeouts::default(),
             grace: Grace::default(),
             stop: ShutdownSignal::never(),
             restart_kinds: Vec::new(),
             restarts: mpsc::unbounded_channel(),
-            successor: SuccessorBuilder::default(),
+            successor: Successor::builder(),
             on_serving: None,
         }
     }
@@ -155,8 +155,15 @@ impl Serve {
     }
 
     /// How long connections may take in normal service.
-    pub fn timeouts(self, timeouts: Timeouts) -> Self {
-        self.tracker.set_timeouts(timeouts);
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Counts in `tracker` instead of one of its own: for services that look at the phase themselves, and are made
+    /// before there is a server.
+    pub fn with_tracker(mut self, tracker: Tracker) -> Self {
+        self.tracker = tracker;
         self
     }
 

@@ -1,0 +1,59 @@
+//! Binding: a listening, non-blocking, close-on-exec socket at an address nobody holds.
+
+mod path;
+mod tcp;
+mod unix;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use socket2::{SockAddr, SockRef};
+
+use crate::error::{Kind, ListenError};
+use crate::{ListenAddr, ListenOptions};
+
+pub(crate) use self::path::{BoundPath, Identity};
+
+/// A freshly bound socket, where it really listens, and the path that now stands for it.
+pub(crate) struct Bound {
+    pub(crate) fd: OwnedFd,
+    pub(crate) addr: ListenAddr,
+    pub(crate) path: Option<BoundPath>,
+}
+
+pub(crate) fn bind(addr: &ListenAddr, options: &ListenOptions) -> Result<Bound, ListenError> {
+    match addr {
+        ListenAddr::Tcp(tcp) => tcp::bind(*tcp, options),
+        ListenAddr::Unix(path) => unix::bind(path, options),
+    }
+}
+
+/// Turns the error of one step into ours; a taken address is a cause of its own.
+fn failed<'a>(
+    step: &'static str,
+    addr: &'a ListenAddr,
+) -> impl FnOnce(io::Error) -> ListenError + use<'a> {
+    move |cause| {
+        ListenError::new(match cause.kind() {
+            io::ErrorKind::AddrInUse => Kind::AddrInUse {
+                addr: addr.clone(),
+                why: "another socket holds it; stop its process, or have it hand its listeners \
+                      over and take them with `from_env_or_bind`",
+            },
+            _ => Kind::Bind { addr: addr.clone(), step, cause },
+        })
+    }
+}
+
+/// bind(2), then listen(2), on a socket that nobody shares yet.
+fn bind_and_listen(
+    socket: &OwnedFd,
+    at: &SockAddr,
+    addr: &ListenAddr,
+    backlog: u32,
+) -> Result<(), ListenError> {
+    let socket = SockRef::from(socket);
+    socket.bind(at).map_err(failed("bind", addr))?;
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    socket.listen(backlog).map_err(failed("listen on", addr))
+}

@@ -1,0 +1,36 @@
+//! Binding a TCP listener.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{Bound, bind_and_listen, failed};
+use crate::error::ListenError;
+use crate::{ListenAddr, ListenOptions};
+
+pub(super) fn bind(wanted: SocketAddr, options: &ListenOptions) -> Result<Bound, ListenError> {
+    let addr = ListenAddr::Tcp(wanted);
+    let socket = open(wanted, options).map_err(failed("open a socket for", &addr))?;
+    let fd = socket.into();
+    bind_and_listen(&fd, &wanted.into(), &addr, options.backlog)?;
+    let real = socket2::SockRef::from(&fd).local_addr().map_err(failed("name", &addr))?;
+    let addr = real.as_socket().map_or(addr, ListenAddr::Tcp);
+    Ok(Bound { fd, addr, path: None })
+}
+
+/// SO_REUSEADDR is set as every server does: without it a restart after a crash is refused for
+/// as long as old connections are in TIME_WAIT. It does not let two listeners share a port.
+fn open(addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    #[cfg(not(any(target_os = "solaris", target_os = "illumos")))]
+    if options.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    if let (Some(only_v6), true) = (options.only_v6, addr.is_ipv6()) {
+        socket.set_only_v6(only_v6)?;
+    }
+    Ok(socket)
+}

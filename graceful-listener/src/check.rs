@@ -1,0 +1,156 @@
+//! Is this descriptor a listener we can serve from? Guards law 8: what is not listening is
+//! refused, never made to listen, and O_NONBLOCK is set, never cleared.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::net::{SocketType, sockopt};
+use socket2::{SockAddr, SockRef};
+
+use crate::ListenAddr;
+
+/// What is wrong with a descriptor.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Closed,
+    CloseOnExec,
+    NotASocket(FileType),
+    NotListening(&'static str),
+    Os(io::Error),
+    Taken,
+    WrongType(String),
+}
+
+/// Checks that `fd` is a listening TCP or Unix stream socket and makes it close-on-exec and
+/// non-blocking. Returns where it listens.
+///
+/// O_NONBLOCK belongs to the open socket and not to the descriptor, so whoever else holds it
+/// sees it set as well. It has to be: an accept that loses the race against the other holder
+/// would block a worker thread of the runtime.
+pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<ListenAddr, Fault> {
+    let file = FileType::from_raw_mode(fstat(fd)?.st_mode);
+    if file != FileType::Socket {
+        return Err(Fault::NotASocket(file));
+    }
+    let kind = sockopt::socket_type(fd)?;
+    if kind != SocketType::STREAM {
+        return Err(Fault::WrongType(format!("its type is {}", type_name(kind))));
+    }
+    let addr = SockRef::from(&fd).local_addr()?;
+    let addr = listen_addr(&addr).ok_or_else(|| {
+        Fault::WrongType(format!("its address family is number {}", addr.family()))
+    })?;
+    check_protocol(fd, &addr)?;
+    check_listening(fd)?;
+    fcntl_setfd(fd, fcntl_getfd(fd)? | FdFlags::CLOEXEC)?;
+    fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?;
+    Ok(addr)
+}
+
+/// Whether a socket on `[::]` leaves version 4 to others.
+pub(crate) fn is_only_v6(fd: impl AsFd) -> bool {
+    sockopt::ipv6_v6only(fd).unwrap_or(false)
+}
+
+/// The address of a TCP or Unix socket; nothing for other families.
+pub(crate) fn listen_addr(addr: &SockAddr) -> Option<ListenAddr> {
+    if let Some(addr) = addr.as_socket() {
+        return Some(ListenAddr::Tcp(addr));
+    }
+    if !addr.is_unix() {
+        return None;
+    }
+    let mut path = Vec::new();
+    if let Some(name) = addr.as_abstract_namespace() {
+        path.push(b'@');
+        path.extend_from_slice(name);
+    } else if let Some(named) = addr.as_pathname() {
+        path.extend_from_slice(named.as_os_str().as_bytes());
+    }
+    Some(ListenAddr::Unix(std::ffi::OsStr::from_bytes(&path).into()))
+}
+
+/// Streams over IP are TCP, or multipath TCP, which serves the same clients.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn check_protocol(fd: BorrowedFd<'_>, addr: &ListenAddr) -> Result<(), Fault> {
+    const MPTCP: u32 = 262;
+    match sockopt::socket_protocol(fd)? {
+        Some(protocol) if addr.as_tcp().is_some() => match protocol.as_raw().get() {
+            6 | MPTCP => Ok(()),
+            other => Err(Fault::WrongType(format!("its protocol is number {other}, not TCP"))),
+        },
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn check_protocol(_fd: BorrowedFd<'_>, _addr: &ListenAddr) -> Result<(), Fault> {
+    Ok(())
+}
+
+/// Apple's systems declare SO_ACCEPTCONN but do not answer it; there a connection is at least
+/// told from a listener.
+fn check_listening(fd: BorrowedFd<'_>) -> Result<(), Fault> {
+    if SockRef::from(&fd).peer_addr().is_ok() {
+        return Err(Fault::NotListening("it is a connection"));
+    }
+    #[cfg(not(target_vendor = "apple"))]
+    if !sockopt::socket_acceptconn(fd)? {
+        return Err(Fault::NotListening("nobody called listen(2) on it"));
+    }
+    Ok(())
+}
+
+fn type_name(kind: SocketType) -> String {
+    match kind {
+        SocketType::DGRAM => "datagram, as of UDP".to_owned(),
+        SocketType::SEQPACKET => "sequential packets".to_owned(),
+        other => format!("number {}", other.as_raw()),
+    }
+}
+
+impl From<rustix::io::Errno> for Fault {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self::from(io::Error::from(errno))
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error()) {
+            true => Self::Closed,
+            false => Self::Os(error),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("it is not open"),
+            Self::CloseOnExec => {
+                f.write_str("it is close-on-exec, so it was opened or taken in this process")
+            }
+            Self::NotASocket(file) => write!(f, "it is a {}, not a socket", file_name(*file)),
+            Self::NotListening(why) => f.write_str(why),
+            Self::Os(_) => f.write_str("the system refuses to tell what it is"),
+            Self::Taken => f.write_str("it was taken before, and each number is taken once"),
+            Self::WrongType(why) => write!(f, "it is no TCP or Unix stream socket: {why}"),
+        }
+    }
+}
+
+fn file_name(file: FileType) -> &'static str {
+    match file {
+        FileType::RegularFile => "file",
+        FileType::Directory => "directory",
+        FileType::Fifo => "pipe",
+        FileType::CharacterDevice => "character device",
+        FileType::BlockDevice => "block device",
+        _ => "special file",
+    }
+}

@@ -1,0 +1,79 @@
+//! Our own variable, `GRACEFUL_HANDOFF=1;fd=N;ino=INODE`: which descriptor is the channel to the
+//! predecessor. The inode tells the channel from whatever has its number in a grandchild that
+//! inherited the text only.
+
+use std::os::fd::RawFd;
+
+use super::malformed;
+use crate::error::ListenError;
+
+pub(super) const VARIABLE: &str = "GRACEFUL_HANDOFF";
+
+/// The channel as the variable names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChannelFd {
+    pub(crate) fd: RawFd,
+    pub(crate) ino: u64,
+}
+
+impl ChannelFd {
+    /// The variable and its value for a child.
+    pub(crate) fn variable(self) -> (&'static str, String) {
+        (VARIABLE, format!("1;fd={};ino={}", self.fd, self.ino))
+    }
+}
+
+/// Reads the value. Keys that a later release may add are skipped; another leading number means
+/// that the rest does not mean what we would take it for.
+pub(super) fn parse(text: &str) -> Result<ChannelFd, ListenError> {
+    let bad = |why: &str| malformed(VARIABLE, text, why);
+    let mut fields = text.split(';');
+    if fields.next() != Some("1") {
+        return Err(bad("it does not begin with the form number 1"));
+    }
+    let (mut fd, mut ino) = (None, None);
+    for field in fields {
+        match field.split_once('=') {
+            Some(("fd", value)) => fd = value.parse().ok().filter(|fd| *fd >= 3),
+            Some(("ino", value)) => ino = value.parse().ok(),
+            Some(_) => {}
+            None => return Err(bad("a field is not of the form key=value")),
+        }
+    }
+    match (fd, ino) {
+        (Some(fd), Some(ino)) => Ok(ChannelFd { fd, ino }),
+        (None, _) => Err(bad("`fd` is missing or is no descriptor number from 3 up")),
+        (_, None) => Err(bad("`ino` is missing or is no number")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let channel = ChannelFd { fd: 7, ino: 4711 };
+        assert_eq!(channel.variable(), ("GRACEFUL_HANDOFF", "1;fd=7;ino=4711".to_owned()));
+        assert_eq!(parse(&channel.variable().1).unwrap(), channel);
+    }
+
+    #[test]
+    fn keys_of_a_later_release_are_skipped() {
+        assert_eq!(parse("1;ino=1;x=y;fd=3").unwrap(), ChannelFd { fd: 3, ino: 1 });
+    }
+
+    #[test]
+    fn everything_else_is_malformed() {
+        let bad = [
+            "", "x", "-1", "99999999999", "1", "2;fd=3;ino=1", "1;fd=3", "1;ino=1", "1;fd=x;ino=1",
+            "1;fd=-1;ino=1", "1;fd=2;ino=1", "1;fd=99999999999;ino=1", "1;fd=3;ino=-1", "1;fd=3;ino=",
+            "1;;fd=3;ino=1", "1;fd=3;ino=1;", " 1;fd=3;ino=1",
+        ];
+        for text in bad {
+            let error = parse(text).expect_err(text);
+            assert!(error.is_malformed_env(), "{text:?}");
+            assert!(error.to_string().contains("GRACEFUL_HANDOFF"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! One attempt to have a successor: does to the outside world what the machine says, and tells
+//! the machine what the world answers. Guards laws 9 to 11.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, getpid};
+use tokio::time::{Instant, sleep_until};
+
+use super::error::HandoffError;
+use super::frame::Frame;
+use super::introduction::{hello, introduction};
+use super::machine::{Action, Event, State};
+use super::process;
+use super::rollback::Rollback;
+use super::spawn::{Plan, spawn};
+use super::started::{Heard, Started};
+use crate::listener::Shared;
+use crate::log;
+
+/// How many times its `ready_timeout` a successor may take in all, if it asks for more.
+const MOST_EXTENDED: u32 = 10;
+
+/// The owner of the state machine from the trigger until the machine is `Running` again.
+/// Dropping it before COMMIT rolls back in the background.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    plan: Plan,
+    listeners: Vec<Arc<Shared>>,
+    pid: u32,
+    /// The successor, from `Spawned` on, and then what ends it.
+    started: Option<Started>,
+    rollback: Option<Rollback>,
+    greeted: bool,
+    /// Positions of the listeners that the successor does not want.
+    unclaimed: Vec<u32>,
+    since: Instant,
+    deadline: Instant,
+    extension: Duration,
+    /// What the caller is told if the attempt fails.
+    cause: Option<HandoffError>,
+    /// Whether the machine has left this attempt behind; another may own it since.
+    over: bool,
+}
+
+impl Attempt {
+    /// Begins, unless another attempt is under way or has succeeded.
+    pub(super) fn begin(plan: Plan, listeners: Vec<Arc<Shared>>) -> Result<Self, HandoffError> {
+        process::trigger()?;
+        let now = Instant::now();
+        Ok(Self {
+            plan,
+            listeners,
+            pid: 0,
+            started: None,
+            rollback: None,
+            greeted: false,
+            unclaimed: Vec::new(),
+            since: now,
+            deadline: now,
+            extension: Duration::ZERO,
+            cause: None,
+            over: false,
+        })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Goes on until the machine rests, and returns where. Cancel safe.
+    pub(super) async fn settle(&mut self) -> State {
+        while !self.over && !process::state().rests() {
+            if let Some(event) = self.next(process::state()).await {
+                self.tell(event);
+            }
+        }
+        if self.over { State::Running } else { process::state() }
+    }
+
+    /// Why it came to nothing.
+    pub(super) fn cause(&mut self) -> HandoffError {
+        self.cause.take().unwrap_or_else(|| HandoffError::aborted("the caller wants it no more"))
+    }
+
+    /// Tells the machine what happened and does what it says.
+    pub(super) fn tell(&mut self, event: Event) {
+        if self.over {
+            return;
+        }
+        let (state, actions) = process::tell(event);
+        self.over = state == State::Running;
+        log::transition(event, state, self.pid);
+        for action in actions {
+            self.perform(*action);
+        }
+    }
+
+    /// Waits until the successor has ended, without bound. Cancel safe.
+    pub(super) async fn exited(&mut self) -> io::Result<ExitStatus> {
+        match &mut self.started {
+            Some(started) => started.exited().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Does the work of a state until something happens in it. Cancel safe.
+    async fn next(&mut self, state: State) -> Option<Event> {
+        match state {
+            State::Preflight => Some(self.preflight(getpid())),
+            State::Spawning => Some(self.spawn().await),
+            State::AwaitReady => self.await_ready().await,
+            State::Committing => Some(self.commit()),
+            State::RollingBack | State::Killing => self.roll_back().await,
+            State::Running | State::Ready | State::Draining => std::future::pending().await,
+        }
+    }
+
+    fn preflight(&mut self, own: Pid) -> Event {
+        match own.is_init() {
+            true => self.fail(Event::Failed, HandoffError::would_kill_container()),
+            false => Event::Passed,
+        }
+    }
+
+    async fn spawn(&mut self) -> Event {
+        match spawn(&self.plan).await {
+            Ok(started) => {
+                self.pid = started.pid;
+                process::set_successor(self.pid);
+                self.started = Some(started);
+                Event::Spawned
+            }
+            Err(error) => self.fail(Event::Failed, error),
+        }
+    }
+
+    async fn await_ready(&mut self) -> Option<Event> {
+        let Some(started) = &mut self.started else { return Some(Event::Lost) };
+        let heard = tokio::select! {
+            biased;
+            heard = started.hear() => heard,
+            () = sleep_until(self.deadline) => {
+                let error = HandoffError::timed_out(self.pid, self.since.elapsed());
+                return Some(self.fail(Event::Late, error));
+            }
+        };
+        match heard {
+            Heard::Frame(frame) => self.understand(frame),
+            Heard::Trouble(error) => Some(self.fail(Event::Lost, error)),
+            Heard::Exit(status) => Some(self.found_exited(status)),
+        }
+    }
+
+    fn understand(&mut self, frame: Frame) -> Option<Event> {
+        match frame {
+            Frame::Hello(theirs) if !self.greeted && hello().common(&theirs).is_some() => {
+                self.greeted = true;
+                None
+            }
+            Frame::Ready { unclaimed } if self.greeted => {
+                self.unclaimed = unclaimed;
+                Some(Event::Ready)
+            }
+            Frame::Extend { ms } if self.greeted => {
+                self.extension = Duration::from_millis(ms);
+                Some(Event::Extend)
+            }
+            Frame::Unknown { .. } => None,
+            Frame::Abort { reason } => Some(self.fail(Event::Lost, HandoffError::aborted(reason))),
+            frame => {
+                let what = format!("a frame that is out of turn: {frame:?}");
+                Some(self.fail(Event::Lost, HandoffError::protocol(what)))
+            }
+        }
+    }
+
+    /// Writes COMMIT if there is still somebody to read it. The successor has read all there was
+    /// before, so the five bytes go as one or not at all.
+    fn commit(&mut self) -> Event {
+        let Some(started) = &mut self.started else { return Event::Lost };
+        if let Some(status) = started.try_exited() {
+            return self.found_exited(status);
+        }
+        match started.channel.post(&Frame::Commit, Vec::new()) {
+            Ok(true) => Event::Committed,
+            Ok(false) => self.fail(Event::Lost, HandoffError::protocol("it does not read")),
+            Err(error) => self.fail(Event::Lost, error),
+        }
+    }
+
+    async fn roll_back(&mut self) -> Option<Event> {
+        if let Some(rollback) = &mut self.rollback {
+            rollback.run().await;
+        }
+        self.over = true;
+        None
+    }
+
+    fn found_exited(&mut self, status: ExitStatus) -> Event {
+        let error = HandoffError::exited(self.pid, status);
+        self.fail(Event::Exited, error)
+    }
+
+    fn fail(&mut self, event: Event, cause: HandoffError) -> Event {
+        self.cause = Some(cause);
+        event
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Introduce => self.introduce(),
+            Action::Extend => self.extend(),
+            Action::Abort => self.abort(),
+            Action::HandOver => self.claimed().for_each(|listener| listener.hand_over()),
+            Action::Reclaim => self.claimed().for_each(|listener| listener.reclaim()),
+            // For whoever triggers, and for the rollback.
+            Action::RefuseBusy | Action::RefuseHandedOver | Action::Kill => {}
+        }
+    }
+
+    /// What does not fit into the socket at once is sent while we wait for the answer. If nobody
+    /// takes it, that wait finds out why.
+    fn introduce(&mut self) {
+        self.since = Instant::now();
+        self.deadline = self.since + self.plan.ready_timeout;
+        if let Some(started) = &self.started {
+            for (frame, fds) in introduction(&self.listeners) {
+                let _ = started.channel.post(&frame, fds);
+            }
+        }
+    }
+
+    fn extend(&mut self) {
+        let most = self.since + self.plan.ready_timeout * MOST_EXTENDED;
+        let asked = Instant::now().checked_add(self.extension).unwrap_or(most);
+        self.deadline = self.deadline.max(asked.min(most));
+    }
+
+    fn abort(&mut self) {
+        let reason = self.cause.as_ref().map_or("called off".to_owned(), ToString::to_string);
+        self.rollback = self.started.take().map(|started| Rollback::begin(started, reason));
+    }
+
+    /// The listeners that the successor has taken.
+    fn claimed(&self) -> impl Iterator<Item = &Arc<Shared>> {
+        let taken = |(index, _): &(u32, _)| !self.unclaimed.contains(index);
+        (0..).zip(&self.listeners).filter(taken).map(|(_, listener)| listener)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.tell(Event::Stop);
+        if let Some(rollback) = self.rollback.take() {
+            rollback.run_in_background();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The only test that touches the machine of this process.
+    #[test]
+    fn pid_1_is_refused_with_the_alternatives_and_leaves_nothing_behind() {
+        let mut attempt = Attempt::begin(Plan::default(), Vec::new()).unwrap();
+        assert!(Attempt::begin(Plan::default(), Vec::new()).unwrap_err().is_busy());
+        let event = attempt.preflight(Pid::INIT);
+        attempt.tell(event);
+        let error = attempt.cause();
+        assert!(error.is_would_kill_container());
+        assert!(error.to_string().contains("--init"), "{error}");
+        Attempt::begin(Plan::default(), Vec::new()).unwrap();
+    }
+}

@@ -1,0 +1,212 @@
+//! Why a hand-over did not happen.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a hand-over did not happen.
+///
+/// Whatever it says, the process that had the listeners goes on serving, and the next attempt
+/// starts afresh. It becomes an [`io::Error`] with `?`.
+///
+/// # Design
+///
+/// The causes are predicates and not variants, so that a new cause breaks nobody. It is cheap to
+/// clone because each of several waiting tasks is told.
+#[derive(Clone)]
+pub struct HandoffError(Arc<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    Aborted { reason: String },
+    Busy,
+    Exited { pid: u32, status: ExitStatus },
+    HandedOver { pid: u32 },
+    Io { step: &'static str, cause: io::Error },
+    Protocol { what: String },
+    SilentPredecessor,
+    SpawnFailed { program: PathBuf, cause: io::Error },
+    TimedOut { pid: u32, after: Duration },
+    UnknownProgram { arg0: String },
+    WouldKillContainer,
+}
+
+impl HandoffError {
+    fn new(kind: Kind) -> Self {
+        Self(Arc::new(kind))
+    }
+
+    /// An attempt is under way, or being rolled back. One successor at a time.
+    pub fn is_busy(&self) -> bool {
+        matches!(*self.0, Kind::Busy)
+    }
+
+    /// The listeners are the successor's already; ask it, by its [`pid`](Self::pid).
+    pub fn is_handed_over(&self) -> bool {
+        matches!(*self.0, Kind::HandedOver { .. })
+    }
+
+    /// The program is missing, not executable, or the system does not start it.
+    pub fn is_spawn_failed(&self) -> bool {
+        matches!(*self.0, Kind::SpawnFailed { .. } | Kind::UnknownProgram { .. })
+    }
+
+    /// The successor ended before it took over; [`exit_status`](Self::exit_status) says how.
+    pub fn is_exited(&self) -> bool {
+        matches!(*self.0, Kind::Exited { .. })
+    }
+
+    /// The other side was not ready, or said nothing, for as long as it may take.
+    pub fn is_timed_out(&self) -> bool {
+        matches!(*self.0, Kind::TimedOut { .. } | Kind::SilentPredecessor)
+    }
+
+    /// This process is PID 1: once it ends, the kernel kills the successor too.
+    pub fn is_would_kill_container(&self) -> bool {
+        matches!(*self.0, Kind::WouldKillContainer)
+    }
+
+    /// The other side called the hand-over off, or the caller did.
+    pub fn is_aborted(&self) -> bool {
+        matches!(*self.0, Kind::Aborted { .. })
+    }
+
+    /// The other side does not speak the protocol, or no version of it that we do.
+    pub fn is_protocol(&self) -> bool {
+        matches!(*self.0, Kind::Protocol { .. })
+    }
+
+    /// Returns how the successor ended, if that is the cause.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        match *self.0 {
+            Kind::Exited { status, .. } => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Returns the process number of the successor that the error speaks of.
+    pub fn pid(&self) -> Option<u32> {
+        match *self.0 {
+            Kind::Exited { pid, .. } | Kind::HandedOver { pid } | Kind::TimedOut { pid, .. } => {
+                Some(pid)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn aborted(reason: impl Into<String>) -> Self {
+        Self::new(Kind::Aborted { reason: reason.into() })
+    }
+
+    pub(super) fn busy() -> Self {
+        Self::new(Kind::Busy)
+    }
+
+    pub(super) fn exited(pid: u32, status: ExitStatus) -> Self {
+        Self::new(Kind::Exited { pid, status })
+    }
+
+    pub(super) fn handed_over(pid: u32) -> Self {
+        Self::new(Kind::HandedOver { pid })
+    }
+
+    pub(super) fn io(step: &'static str, cause: io::Error) -> Self {
+        Self::new(Kind::Io { step, cause })
+    }
+
+    pub(super) fn protocol(what: impl Into<String>) -> Self {
+        Self::new(Kind::Protocol { what: what.into() })
+    }
+
+    pub(super) fn silent_predecessor() -> Self {
+        Self::new(Kind::SilentPredecessor)
+    }
+
+    pub(super) fn spawn_failed(program: PathBuf, cause: io::Error) -> Self {
+        Self::new(Kind::SpawnFailed { program, cause })
+    }
+
+    pub(super) fn timed_out(pid: u32, after: Duration) -> Self {
+        Self::new(Kind::TimedOut { pid, after })
+    }
+
+    pub(super) fn unknown_program(arg0: String) -> Self {
+        Self::new(Kind::UnknownProgram { arg0 })
+    }
+
+    pub(super) fn would_kill_container() -> Self {
+        Self::new(Kind::WouldKillContainer)
+    }
+}
+
+impl fmt::Display for HandoffError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Aborted { reason } => write!(f, "the hand-over was called off: {reason}"),
+            Kind::Busy => f.write_str("a successor is being started already; wait for it"),
+            Kind::Exited { pid, status } => {
+                write!(f, "successor {pid} ended before it took over ({status}); see its log")
+            }
+            Kind::HandedOver { pid } => {
+                write!(f, "process {pid} has the listeners already; send it the request")
+            }
+            Kind::Io { step, .. } => write!(f, "cannot {step}"),
+            Kind::Protocol { what } => write!(f, "the other side breaks the protocol: {what}"),
+            Kind::SilentPredecessor => {
+                f.write_str("the predecessor did not send its listeners in time")
+            }
+            Kind::SpawnFailed { program, .. } => {
+                write!(f, "cannot start the successor {}", program.display())
+            }
+            Kind::TimedOut { pid, after } => write!(
+                f,
+                "successor {pid} was not ready within {after:?}; give it more with \
+                 `ready_timeout`, or let it call `extend`"
+            ),
+            Kind::UnknownProgram { arg0 } => write!(
+                f,
+                "this process was started as {arg0:?}, which names no file; say where the \
+                 program is with `program(path)`"
+            ),
+            Kind::WouldKillContainer => f.write_str(
+                "this process is PID 1, so its end would kill the successor; run it under an \
+                 init such as `docker run --init`, under a supervisor that keeps the sockets, or \
+                 replace the container instead",
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for HandoffError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HandoffError").field(&self.0).finish()
+    }
+}
+
+impl Error for HandoffError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &*self.0 {
+            Kind::Io { cause, .. } | Kind::SpawnFailed { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl From<HandoffError> for io::Error {
+    fn from(error: HandoffError) -> Self {
+        let kind = match &*error.0 {
+            Kind::Aborted { .. } => io::ErrorKind::ConnectionAborted,
+            Kind::Busy | Kind::HandedOver { .. } => io::ErrorKind::ResourceBusy,
+            Kind::Io { cause, .. } | Kind::SpawnFailed { cause, .. } => cause.kind(),
+            Kind::Protocol { .. } => io::ErrorKind::InvalidData,
+            Kind::SilentPredecessor | Kind::TimedOut { .. } => io::ErrorKind::TimedOut,
+            Kind::UnknownProgram { .. } => io::ErrorKind::NotFound,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,194 @@
+//! The words that two generations exchange, and their bytes.
+//!
+//! A frame is a `u32` length of the payload (big-endian, at most 64 KiB), a `u8` type and the
+//! payload. Descriptors travel by SCM_RIGHTS with the first byte of the frame that names them.
+//!
+//! | type | payload | sent by | means |
+//! |---|---|---|---|
+//! | 1 HELLO | u16 min, u16 max, u32 pid, u32 generation | both, first | the versions I speak and who I am |
+//! | 2 LISTENERS | u32 total, u32 count, records | old | `count` of `total` listeners, one descriptor each |
+//! | 3 STATE | u32 schema, u8 more, blob | old | application state, in pieces |
+//! | 4 READY | u32 count, u32 indices | new | started; these listeners I do not want |
+//! | 5 EXTEND | u64 ms | new | I need that much longer, from now |
+//! | 6 COMMIT | | old | the listeners are yours: accept |
+//! | 7 ABORT | reason | either | no hand-over; the old one goes on |
+//! | 8 TRIGGER | | old | somebody asked me for a restart: it is yours to do |
+//! | 9 HURRY | u64 ms | new | be gone within |
+//! | 10 RECLAIM | | old | I accept again |
+//! | 11 CONN | u64 id, u32 listener, u64 requests, peer, unread bytes | old | an idle connection, one descriptor |
+//! | 12 CONN_ACK | u64 id, u8 taken | new | I have it, or close it yourself |
+//! | 13 COMMAND | text | control client | do this |
+//! | 14 ANSWER | u8 status, text | control server | done, or why not |
+//!
+//! Rules for a peer of another version: both take the highest version that both ranges of HELLO
+//! contain, and part when there is none. Fields may be appended to a payload; a reader skips what
+//! it does not know. A type with the top bit set may be skipped; any other unknown one ends the
+//! hand-over, so whatever must not be overlooked gets a low number.
+
+use super::codec::{Malformed, Reader, Writer};
+use super::record::Record;
+
+/// The versions this release speaks.
+pub(super) const VERSIONS: (u16, u16) = (1, 1);
+/// Longest payload.
+pub(super) const CAP: usize = 64 * 1024;
+/// Bytes before the payload.
+pub(super) const HEADER: usize = 5;
+/// Types from here on may be skipped by whoever does not know them.
+const SKIPPABLE: u8 = 0x80;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hello {
+    pub(super) versions: (u16, u16),
+    pub(super) pid: u32,
+    pub(super) generation: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    Hello(Hello),
+    Listeners { total: u32, records: Vec<Record> },
+    State { schema: u32, more: bool, blob: Vec<u8> },
+    Ready { unclaimed: Vec<u32> },
+    Extend { ms: u64 },
+    Commit,
+    Abort { reason: String },
+    Trigger,
+    Hurry { ms: u64 },
+    Reclaim,
+    Conn { id: u64, listener: u32, requests: u64, peer: String, unread: Vec<u8> },
+    ConnAck { id: u64, taken: bool },
+    Command { text: String },
+    Answer { status: u8, text: String },
+    /// Of a later version, to be skipped.
+    Unknown { kind: u8 },
+}
+
+impl Hello {
+    /// The version to speak with `peer`, if there is one.
+    pub(super) fn common(&self, peer: &Self) -> Option<u16> {
+        let highest = self.versions.1.min(peer.versions.1);
+        (highest >= self.versions.0.max(peer.versions.0)).then_some(highest)
+    }
+}
+
+impl Frame {
+    /// How many descriptors come with the frame.
+    pub(super) fn fds(&self) -> usize {
+        match self {
+            Self::Listeners { records, .. } => records.len(),
+            Self::Conn { .. } => 1,
+            _ => 0,
+        }
+    }
+
+    /// The frame as bytes, header included.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut payload = Writer::default();
+        self.write(&mut payload);
+        let mut frame = Writer(Vec::with_capacity(HEADER + payload.0.len()));
+        frame.u32(u32::try_from(payload.0.len()).unwrap_or(u32::MAX)).u8(self.kind());
+        frame.0.append(&mut payload.0);
+        frame.0
+    }
+
+    /// Reads a payload of the type `kind`.
+    pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader(payload);
+        Ok(match kind {
+            1 => Self::Hello(Hello {
+                versions: (r.u16()?, r.u16()?),
+                pid: r.u32()?,
+                generation: r.u32()?,
+            }),
+            2 => Self::Listeners { total: r.u32()?, records: many(&mut r, Record::read)? },
+            3 => Self::State { schema: r.u32()?, more: flag(&mut r)?, blob: r.bytes()? },
+            4 => Self::Ready { unclaimed: many(&mut r, Reader::u32)? },
+            5 => Self::Extend { ms: r.u64()? },
+            6 => Self::Commit,
+            7 => Self::Abort { reason: r.string()? },
+            8 => Self::Trigger,
+            9 => Self::Hurry { ms: r.u64()? },
+            10 => Self::Reclaim,
+            11 => Self::Conn {
+                id: r.u64()?,
+                listener: r.u32()?,
+                requests: r.u64()?,
+                peer: r.string()?,
+                unread: r.bytes()?,
+            },
+            12 => Self::ConnAck { id: r.u64()?, taken: flag(&mut r)? },
+            13 => Self::Command { text: r.string()? },
+            14 => Self::Answer { status: r.u8()?, text: r.string()? },
+            SKIPPABLE.. => Self::Unknown { kind },
+            _ => return Err("a frame of a type that must not be skipped is unknown here"),
+        })
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Hello(_) => 1,
+            Self::Listeners { .. } => 2,
+            Self::State { .. } => 3,
+            Self::Ready { .. } => 4,
+            Self::Extend { .. } => 5,
+            Self::Commit => 6,
+            Self::Abort { .. } => 7,
+            Self::Trigger => 8,
+            Self::Hurry { .. } => 9,
+            Self::Reclaim => 10,
+            Self::Conn { .. } => 11,
+            Self::ConnAck { .. } => 12,
+            Self::Command { .. } => 13,
+            Self::Answer { .. } => 14,
+            Self::Unknown { kind } => *kind,
+        }
+    }
+
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Self::Hello(hello) => {
+                w.u16(hello.versions.0).u16(hello.versions.1).u32(hello.pid).u32(hello.generation);
+            }
+            Self::Listeners { total, records } => {
+                w.u32(*total).u32(count(records));
+                records.iter().for_each(|record| record.write(w));
+            }
+            Self::State { schema, more, blob } => {
+                w.u32(*schema).u8((*more).into()).bytes(blob);
+            }
+            Self::Ready { unclaimed } => {
+                w.u32(count(unclaimed));
+                unclaimed.iter().for_each(|index| _ = w.u32(*index));
+            }
+            Self::Extend { ms } | Self::Hurry { ms } => _ = w.u64(*ms),
+            Self::Abort { reason: text } | Self::Command { text } => _ = w.bytes(text.as_bytes()),
+            Self::Conn { id, listener, requests, peer, unread } => {
+                w.u64(*id).u32(*listener).u64(*requests).bytes(peer.as_bytes()).bytes(unread);
+            }
+            Self::ConnAck { id, taken } => _ = w.u64(*id).u8((*taken).into()),
+            Self::Answer { status, text } => _ = w.u8(*status).bytes(text.as_bytes()),
+            Self::Commit | Self::Trigger | Self::Reclaim | Self::Unknown { .. } => {}
+        }
+    }
+}
+
+fn count<T>(items: &[T]) -> u32 {
+    u32::try_from(items.len()).unwrap_or(u32::MAX)
+}
+
+fn flag(r: &mut Reader<'_>) -> Result<bool, Malformed> {
+    Ok(r.u8()? != 0)
+}
+
+/// A count and that many items. Nothing is reserved for a count that the bytes do not back.
+fn many<'a, T>(
+    r: &mut Reader<'a>,
+    one: impl Fn(&mut Reader<'a>) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Malformed> {
+    (0..r.u32()?).map(|_| one(r)).collect()
+}
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -1,0 +1,53 @@
+//! What the old process says first: who it is, and its listeners.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::FDS_A_MESSAGE;
+use super::frame::{CAP, Frame, Hello, VERSIONS};
+use super::predecessor::generation;
+use super::record::Record;
+use crate::listener::Shared;
+
+/// A record is at most a name of 255 bytes, a path of 4096 and some numbers, so that one more
+/// always fits into what is left of the cap.
+const FULL: usize = CAP - 8 * 1024;
+
+/// A frame with the descriptors that go with it.
+pub(super) type Parcel = (Frame, Vec<Arc<OwnedFd>>);
+
+pub(super) fn hello() -> Hello {
+    Hello { versions: VERSIONS, pid: std::process::id(), generation: generation() }
+}
+
+/// HELLO, then LISTENERS in as many frames as the limits of one message make necessary, at
+/// least one.
+pub(super) fn introduction(listeners: &[Arc<Shared>]) -> Vec<Parcel> {
+    let total = u32::try_from(listeners.len()).unwrap_or(u32::MAX);
+    let mut parcels = vec![(Frame::Hello(hello()), Vec::new())];
+    let (mut records, mut fds, mut size) = (Vec::new(), Vec::new(), 0);
+    for (listener, record) in listeners.iter().zip(records_of(listeners)) {
+        if records.len() == FDS_A_MESSAGE || size > FULL {
+            let records = std::mem::take(&mut records);
+            parcels.push((Frame::Listeners { total, records }, std::mem::take(&mut fds)));
+            size = 0;
+        }
+        size += record.size();
+        records.push(record);
+        fds.push(listener.socket());
+    }
+    parcels.push((Frame::Listeners { total, records }, fds));
+    parcels
+}
+
+/// Numbers the listeners of each name, in their order.
+fn records_of(listeners: &[Arc<Shared>]) -> impl Iterator<Item = Record> + use<'_> {
+    let mut counts = HashMap::<&str, u32>::new();
+    listeners.iter().map(move |listener| {
+        let count = counts.entry(listener.name()).or_default();
+        let index = *count;
+        *count += 1;
+        Record { name: listener.name().to_owned(), index, socket: listener.description() }
+    })
+}

@@ -1,0 +1,128 @@
+//! The old process in a hand-over, as a table: no descriptor, no clock, no process in it.
+//!
+//! Invariants, each a law of the workspace:
+//! 1. From any state before `Draining`, every failure leads back to `Running` (law 11).
+//! 2. TERM and KILL are sent in `RollingBack` and `Killing` only, and no arrow leads there once
+//!    the successor may have read COMMIT (law 9).
+//! 3. A second trigger never starts a second successor (law 9).
+//! 4. `Draining` ends with the successor only, and then the listeners are ours again (law 10).
+
+/// Where the process is. `process` holds the one there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// No successor.
+    Running,
+    /// Asking whether a successor makes sense at all.
+    Preflight,
+    /// Starting the program.
+    Spawning,
+    /// It runs and has the listeners, but may not accept.
+    AwaitReady,
+    /// It is ready. The caller decides when it takes over.
+    Ready,
+    /// COMMIT is on its way.
+    Committing,
+    /// The successor accepts. Our listeners stay open, in case it dies.
+    Draining,
+    /// It was asked to end.
+    RollingBack,
+    /// It was forced to end.
+    Killing,
+}
+
+/// What happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Somebody wants a successor.
+    Trigger,
+    /// The preflight found nothing against it.
+    Passed,
+    /// The program was started.
+    Spawned,
+    /// The preflight found something, or the program could not be started.
+    Failed,
+    /// The successor asks for more time.
+    Extend,
+    /// The successor is ready.
+    Ready,
+    /// The caller wants it to take over.
+    Commit,
+    /// COMMIT is written.
+    Committed,
+    /// The successor broke the protocol or closed the channel, and still runs.
+    Lost,
+    /// The successor ended and was reaped.
+    Exited,
+    /// The deadline of the state passed.
+    Late,
+    /// The caller wants no successor any more: `abort`, a dropped handle, or this process is
+    /// itself told to end.
+    Stop,
+}
+
+/// What to do about it, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Answer the trigger: an attempt is under way.
+    RefuseBusy,
+    /// Answer the trigger: the successor is the one to ask.
+    RefuseHandedOver,
+    /// Give the successor HELLO and the listeners, and the time it has to become ready.
+    Introduce,
+    /// Move the deadline.
+    Extend,
+    /// Tell the successor that it is over: ABORT and TERM, and the time it has to end.
+    Abort,
+    /// KILL, and the time the kernel has to carry it out.
+    Kill,
+    /// The listeners are the successor's.
+    HandOver,
+    /// The listeners are ours again.
+    Reclaim,
+}
+
+impl State {
+    /// What follows. An event that means nothing in a state (it came late) changes nothing.
+    pub(super) fn on(self, event: Event) -> (Self, &'static [Action]) {
+        use {Action as A, Event as E, State as S};
+        match (self, event) {
+            (S::Running, E::Trigger) => (S::Preflight, &[]),
+            (S::Draining, E::Trigger) => (self, &[A::RefuseHandedOver]),
+            (_, E::Trigger) => (self, &[A::RefuseBusy]),
+
+            (S::Preflight, E::Passed) => (S::Spawning, &[]),
+            (S::Preflight | S::Spawning, E::Failed | E::Stop) => (S::Running, &[]),
+            (S::Spawning, E::Spawned) => (S::AwaitReady, &[A::Introduce]),
+
+            (S::AwaitReady, E::Extend) => (self, &[A::Extend]),
+            (S::AwaitReady, E::Ready) => (S::Ready, &[]),
+            (S::AwaitReady, E::Late) => (S::RollingBack, &[A::Abort]),
+
+            (S::Ready, E::Commit) => (S::Committing, &[]),
+            (S::Committing, E::Committed) => (S::Draining, &[A::HandOver]),
+
+            // COMMIT could not be written, so nobody read it: this is still before it.
+            (S::AwaitReady | S::Ready | S::Committing, E::Lost) => (S::RollingBack, &[A::Abort]),
+            (S::AwaitReady | S::Ready, E::Stop) => (S::RollingBack, &[A::Abort]),
+            (S::AwaitReady | S::Ready | S::Committing, E::Exited) => (S::Running, &[]),
+
+            (S::RollingBack, E::Late) => (S::Killing, &[A::Kill]),
+            // A process that KILL does not end hangs in the kernel; waiting helps nobody.
+            (S::Killing, E::Late) => (S::Running, &[]),
+            (S::RollingBack | S::Killing, E::Exited) => (S::Running, &[]),
+
+            (S::Draining, E::Exited) => (S::Running, &[A::Reclaim]),
+
+            _ => (self, &[]),
+        }
+    }
+
+    /// Whether nothing happens from here on until the caller decides.
+    pub(super) fn rests(self) -> bool {
+        matches!(self, Self::Running | Self::Ready | Self::Draining)
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

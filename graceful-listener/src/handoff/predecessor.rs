@@ -1,0 +1,132 @@
+//! The new process's side: READY, then nothing is accepted until COMMIT. Guards law 9.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use super::channel::Channel;
+use super::error::HandoffError;
+use super::frame::Frame;
+use super::heritage::{Delivered, Heritage, heritage};
+use crate::{inherited, log};
+
+/// The process that started this one and has its listeners.
+#[derive(Debug)]
+pub(crate) struct Predecessor {
+    /// Stays open for the life of this process: its end tells the predecessor that we died.
+    channel: Channel,
+    generation: u32,
+    delivered: Mutex<Vec<Delivered>>,
+    ready_sent: AtomicBool,
+    serving: AtomicBool,
+    outcome: OnceCell<Result<(), HandoffError>>,
+}
+
+impl Predecessor {
+    pub(super) fn new(channel: Channel, generation: u32, delivered: Vec<Delivered>) -> Self {
+        Self {
+            channel,
+            generation,
+            delivered: Mutex::new(delivered),
+            ready_sent: AtomicBool::new(false),
+            serving: AtomicBool::new(false),
+            outcome: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn take_delivered(&self) -> Vec<Delivered> {
+        std::mem::take(&mut self.delivered.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Waits for COMMIT, or for the end of the predecessor, which leaves the listeners to us.
+    /// Runs again from where it was if the task that ran it is dropped.
+    async fn take_over(&self) -> Result<(), HandoffError> {
+        if !self.ready_sent.swap(true, Ordering::AcqRel) {
+            let unclaimed = inherited::settle_delivered();
+            // If the predecessor is gone, the next read says so.
+            let _ = self.channel.post(&Frame::Ready { unclaimed }, Vec::new());
+        }
+        loop {
+            match self.channel.recv().await?.map(|message| message.frame) {
+                Some(Frame::Commit) => log::committed(self.generation),
+                None => log::promoted(self.generation),
+                Some(Frame::Abort { reason }) => return Err(HandoffError::aborted(reason)),
+                Some(_) => continue,
+            }
+            self.serving.store(true, Ordering::Release);
+            return Ok(());
+        }
+    }
+}
+
+/// Tells the predecessor that this process is ready and waits until it may serve.
+///
+/// First the inherited listeners that nobody claimed are closed. Then a process that has a
+/// predecessor sends READY and waits, without bound, until the predecessor commits or is gone:
+/// in both cases this process is the one to serve. A process without a predecessor may serve
+/// at once. All later calls, from any task, give the same answer.
+///
+/// [`HandoffListener::accept`](crate::HandoffListener::accept) does this itself at its first
+/// call; call it before if something else has to wait for it, such as a pid file. Claim all
+/// listeners first: afterwards they are closed.
+///
+/// # Cancel safety
+///
+/// Dropping the future loses nothing; the next call goes on where this one was.
+///
+/// # Errors
+///
+/// [`is_aborted`](HandoffError::is_aborted) if the predecessor called the hand-over off, and
+/// [`is_protocol`](HandoffError::is_protocol) if it cannot be understood. The predecessor then
+/// goes on serving, and this process must not: it should end.
+pub async fn ready() -> Result<(), HandoffError> {
+    match heritage() {
+        Heritage::Predecessor(predecessor) => {
+            predecessor.outcome.get_or_init(|| predecessor.take_over()).await.clone()
+        }
+        Heritage::Failed(error) => Err(error.clone()),
+        Heritage::Nobody | Heritage::Malformed(_) => {
+            inherited::settle();
+            Ok(())
+        }
+    }
+}
+
+/// Asks the predecessor for more time: the start may take `by` from now on.
+///
+/// Without a predecessor, or once it has committed, it does nothing. The predecessor grants at
+/// most ten times its `ready_timeout` in all, so that no start hangs for ever.
+pub fn extend(by: Duration) {
+    if let Heritage::Predecessor(predecessor) = heritage() {
+        if !predecessor.serving.load(Ordering::Acquire) {
+            let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+            let _ = predecessor.channel.post(&Frame::Extend { ms }, Vec::new());
+        }
+    }
+}
+
+/// Returns how many hand-overs led to this process: 0 if it was started by hand or by a service
+/// manager, one more than its predecessor otherwise.
+///
+/// The first call may wait for the predecessor's greeting, which it sends right after the start.
+pub fn generation() -> u32 {
+    match heritage() {
+        Heritage::Predecessor(predecessor) => predecessor.generation(),
+        _ => 0,
+    }
+}
+
+/// Whether this process may accept: it has no predecessor, or that one has let go.
+pub(crate) fn may_accept() -> bool {
+    match heritage() {
+        Heritage::Predecessor(predecessor) => predecessor.serving.load(Ordering::Acquire),
+        Heritage::Failed(_) => false,
+        Heritage::Nobody | Heritage::Malformed(_) => true,
+    }
+}

@@ -1,0 +1,62 @@
+//! The end of a successor that must not take over: ABORT, TERM, two seconds, KILL, reap.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::frame::Frame;
+use super::machine::{Action, Event, State};
+use super::process;
+use super::started::Started;
+
+/// From TERM to KILL, and from KILL to giving up on a process that hangs in the kernel.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The owner of the state machine from `RollingBack` until it is `Running` again. Dropping it
+/// before is the impatient way: KILL, and the runtime reaps.
+#[derive(Debug)]
+pub(super) struct Rollback {
+    started: Started,
+    state: State,
+}
+
+impl Rollback {
+    /// Tells the successor why, and to end.
+    pub(super) fn begin(started: Started, reason: String) -> Self {
+        let _ = started.channel.post(&Frame::Abort { reason }, Vec::new());
+        started.terminate();
+        Self { started, state: State::RollingBack }
+    }
+
+    /// Waits for its end. Cancel safe.
+    pub(super) async fn run(&mut self) {
+        while self.state != State::Running {
+            let event = match timeout(PATIENCE, self.started.exited()).await {
+                Ok(_) => Event::Exited,
+                Err(_) => Event::Late,
+            };
+            let (state, actions) = process::tell(event);
+            if actions.contains(&Action::Kill) {
+                self.started.kill();
+            }
+            self.state = state;
+        }
+    }
+
+    /// Goes on without anybody waiting, or ends at once where there is no runtime.
+    pub(super) fn run_in_background(mut self) {
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { self.run().await });
+        }
+    }
+}
+
+impl Drop for Rollback {
+    fn drop(&mut self) {
+        if self.state != State::Running {
+            self.started.kill();
+            process::tell(Event::Exited);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Starting the program of the successor with the channel as the only descriptor it inherits
+//! besides the standard three.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::fs::fstat;
+use rustix::io::fcntl_dupfd_cloexec;
+use tokio::process::Command;
+
+use super::channel::Channel;
+use super::error::HandoffError;
+use super::origin::Origin;
+use super::started::Started;
+use crate::env::{ChannelFd, OF_OUR_START};
+use crate::sys;
+
+/// How long a program that is just being written is waited for.
+const BEING_WRITTEN: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(50);
+
+/// What to start, as the caller wants it: what is left out is as this process was started.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) program: Option<PathBuf>,
+    pub(super) args: Option<Vec<OsString>>,
+    pub(super) env: Vec<(OsString, OsString)>,
+    pub(super) ready_timeout: Duration,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let ready_timeout = Duration::from_secs(60);
+        Self { program: None, args: None, env: Vec::new(), ready_timeout }
+    }
+}
+
+/// Starts the program. A missing or unusable one is an error at once.
+///
+/// A deployment that writes into the file instead of renaming over it makes exec fail for a
+/// moment (ETXTBSY); that is waited out. execve(2).
+pub(super) async fn spawn(plan: &Plan) -> Result<Started, HandoffError> {
+    let origin = Origin::recorded();
+    let program = plan.program.clone().or_else(|| origin.program.clone()).ok_or_else(|| {
+        HandoffError::unknown_program(origin.arg0.to_string_lossy().into_owned())
+    })?;
+    let give_up = Instant::now() + BEING_WRITTEN;
+    loop {
+        match start(plan, &program, origin) {
+            Err(error)
+                if error.kind() == io::ErrorKind::ExecutableFileBusy
+                    && Instant::now() < give_up =>
+            {
+                tokio::time::sleep(RETRY).await;
+            }
+            result => return result.map_err(|error| HandoffError::spawn_failed(program, error)),
+        }
+    }
+}
+
+fn start(plan: &Plan, program: &PathBuf, origin: &Origin) -> io::Result<Started> {
+    let (channel, theirs) = Channel::pair()?;
+    // Out of the way of the standard three, should one of them be closed here.
+    let theirs = fcntl_dupfd_cloexec(&theirs, 3)?;
+    let mut command = Command::new(program);
+    if plan.program.is_none() {
+        command.arg0(&origin.arg0);
+    }
+    command.args(plan.args.as_ref().unwrap_or(&origin.args));
+    for variable in OF_OUR_START {
+        command.env_remove(variable);
+    }
+    command.envs(plan.env.iter().map(|(key, value)| (key, value)));
+    let (key, value) = named(&theirs)?.variable();
+    command.env(key, value);
+    sys::pass_through_exec(&mut command, theirs);
+    Ok(Started::new(command.spawn()?, channel))
+}
+
+fn named(channel: &OwnedFd) -> io::Result<ChannelFd> {
+    Ok(ChannelFd { fd: channel.as_raw_fd(), ino: fstat(channel)?.st_ino })
+}

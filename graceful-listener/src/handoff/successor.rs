@@ -1,0 +1,213 @@
+//! The handles of the old process: a successor that is started, and one that has taken over.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempt::Attempt;
+use super::error::HandoffError;
+use super::machine::{Event, State};
+use super::origin::Origin;
+use super::predecessor::generation;
+use super::spawn::Plan;
+use crate::HandoffListener;
+
+/// How to start the next process.
+///
+/// What is not said is as this process was started: the program by the path that was recorded at
+/// the first use of this crate (so a program that was replaced there by rename is the new one),
+/// the same arguments, the same environment but for the variables that describe how this process
+/// itself was started, and the standard input, output and error of this process.
+#[derive(Clone, Debug)]
+pub struct SuccessorBuilder(Plan);
+
+impl SuccessorBuilder {
+    /// Starts another program.
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.0.program = Some(path.into());
+        self
+    }
+
+    /// Adds an argument. The first one takes the place of the arguments of this process.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.0.args.get_or_insert_default().push(arg.into());
+        self
+    }
+
+    /// Sets arguments, as [`arg`](Self::arg) does one by one. An empty list means none.
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.0.args.get_or_insert_default().extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable of the successor.
+    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.0.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// How long the successor may take to become ready; 60 seconds if not set. It may ask for
+    /// more with [`extend`](crate::extend), up to ten times as much.
+    pub fn ready_timeout(mut self, timeout: Duration) -> Self {
+        self.0.ready_timeout = timeout;
+        self
+    }
+
+    /// Starts the successor, gives it the listeners and waits until it is ready.
+    ///
+    /// The program is started, receives its duplicates of the listeners, and does whatever it
+    /// does at its start. This process serves meanwhile, and the successor accepts nothing. When
+    /// it says that it is ready, the future resolves; [`commit`](Successor::commit) makes it
+    /// take over. If it ends, hangs or breaks the protocol, it is ended (SIGTERM, two seconds,
+    /// SIGKILL), reaped, and everything is as before.
+    ///
+    /// Pass every listener of the process: one that is not passed is bound again by the
+    /// successor, and that fails because this process still holds it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future rolls back like dropping the [`Successor`].
+    ///
+    /// # Errors
+    ///
+    /// [`is_busy`](HandoffError::is_busy), [`is_handed_over`](HandoffError::is_handed_over),
+    /// [`is_would_kill_container`](HandoffError::is_would_kill_container),
+    /// [`is_spawn_failed`](HandoffError::is_spawn_failed), [`is_exited`](HandoffError::is_exited),
+    /// [`is_timed_out`](HandoffError::is_timed_out), [`is_aborted`](HandoffError::is_aborted) and
+    /// [`is_protocol`](HandoffError::is_protocol) tell why there is none. After each of them this
+    /// process serves as before, and the next attempt may succeed.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub async fn start(&self, listeners: &[&HandoffListener]) -> Result<Successor, HandoffError> {
+        let listeners = listeners.iter().map(|listener| Arc::clone(listener.shared())).collect();
+        let mut attempt = Attempt::begin(self.0.clone(), listeners)?;
+        match attempt.settle().await {
+            State::Ready => Ok(Successor(attempt)),
+            _ => Err(attempt.cause()),
+        }
+    }
+}
+
+/// The next process, started and ready, which does not accept yet.
+///
+/// [`commit`](Self::commit) lets it take over. Dropping it rolls back: the successor is ended in
+/// the background, SIGTERM first (at once by SIGKILL where no runtime is left), and this process
+/// serves on. Until that is done another attempt is refused as busy; [`abort`](Self::abort) waits
+/// for it.
+///
+/// # Examples
+///
+/// ```no_run
+/// use graceful_listener::{HandoffListener, Successor};
+///
+/// # async fn restart(listener: &HandoffListener) -> Result<(), Box<dyn std::error::Error>> {
+/// let successor = Successor::builder().start(&[listener]).await?;
+/// println!("process {} is ready", successor.pid());
+/// let handover = successor.commit().await?;
+/// // It accepts from here on. Finish what is open, keep `listener`, and return from `main`.
+/// # drop(handover);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping a successor ends it"]
+pub struct Successor(Attempt);
+
+impl Successor {
+    /// Returns how to start one; [`start`](SuccessorBuilder::start) does.
+    pub fn builder() -> SuccessorBuilder {
+        Origin::recorded();
+        SuccessorBuilder(Plan::default())
+    }
+
+    /// Returns its process number.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    /// Returns its generation: one more than that of this process.
+    pub fn generation(&self) -> u32 {
+        generation().saturating_add(1)
+    }
+
+    /// Lets the successor take over.
+    ///
+    /// COMMIT is sent. From then on the successor accepts, this process never ends it, and the
+    /// listeners that it took are marked as handed over: `accept` on them waits for ever and
+    /// dropping them leaves the paths of Unix listeners alone. Their descriptors stay open until
+    /// they are dropped: keep them to the end of the process, so that nothing is lost if the
+    /// successor dies meanwhile ([`Handover::gone`]). A listener that the successor did not take
+    /// stays as it was; sweep it with
+    /// [`accept_queued`](HandoffListener::accept_queued) and drop it.
+    ///
+    /// # Cancel safety
+    ///
+    /// COMMIT is sent at the first poll. If that fails, dropping the future goes on with the roll
+    /// back in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`is_exited`](HandoffError::is_exited) and others if the successor is gone by now. This
+    /// process then serves as before.
+    pub async fn commit(mut self) -> Result<Handover, HandoffError> {
+        self.0.tell(Event::Commit);
+        match self.0.settle().await {
+            State::Draining => Ok(Handover(self.0)),
+            _ => Err(self.0.cause()),
+        }
+    }
+
+    /// Ends the successor and waits until it is gone: it is told why, gets SIGTERM, and two
+    /// seconds later SIGKILL. This process serves as before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future goes on in the background.
+    pub async fn abort(mut self) {
+        self.0.tell(Event::Stop);
+        self.0.settle().await;
+    }
+}
+
+/// A hand-over that is done: the successor serves, and this process finishes what it has.
+///
+/// Dropping it changes nothing for the successor, but then nobody here learns of its end.
+///
+/// # Cancel safety
+///
+/// See [`gone`](Self::gone).
+#[derive(Debug)]
+pub struct Handover(Attempt);
+
+impl Handover {
+    /// Returns the process number of the successor.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    /// Waits until the successor has ended, without bound, and takes the listeners back.
+    ///
+    /// They were never closed here, so clients who come while nobody accepts wait in the queue.
+    /// When this resolves they are this process's again: `accept` goes on, and the next attempt
+    /// to start a successor is allowed. Race it against the end of the drain: if it wins, the
+    /// successor died and this process has to serve again, unless the whole service was stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of waitpid(2), which there are none of as long as nobody else reaps the children of
+    /// this process.
+    pub async fn gone(&mut self) -> io::Result<ExitStatus> {
+        let status = self.0.exited().await?;
+        self.0.tell(Event::Exited);
+        Ok(status)
+    }
+}

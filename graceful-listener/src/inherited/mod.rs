@@ -1,0 +1,126 @@
+//! The listeners that came with the process, from a predecessor or a service manager, until
+//! somebody claims them. One table per process, filled by whoever asks first.
+//!
+//! What nobody claimed is closed when the process is ready: an SO_REUSEPORT sibling that is open
+//! and not accepted from hangs its share of the clients. Until somebody asks, what a manager
+//! passed is not touched at all; another library may be meant to have it. Guards law 12.
+
+mod claim;
+pub(crate) mod numbers;
+mod table;
+
+use std::sync::OnceLock;
+
+use self::claim::{Choice, Wanted, choose};
+use self::table::{Entry, Table, candidates, describe, select};
+use crate::env::{Foreign, Variables};
+use crate::error::{Kind, ListenError};
+use crate::handoff::{Heritage, heritage};
+use crate::{ListenAddr, log};
+
+pub(crate) use self::table::Offer;
+
+static TABLE: OnceLock<Result<Table, ListenError>> = OnceLock::new();
+
+/// The one listener there is, or the one of that name.
+pub(crate) fn one(name: Option<&str>) -> Result<(String, Offer), ListenError> {
+    let table = table()?;
+    let mut entries = table.entries();
+    let found = select(&entries, name);
+    match found[..] {
+        [] => Err(table.nothing(&entries, name)),
+        [index] => entries[index].claim(),
+        _ => Err(ListenError::new(Kind::Ambiguous { found: describe(&entries, &found) })),
+    }
+}
+
+/// All listeners, or all of that name, in the order in which they were passed. If one of them is
+/// unusable none is claimed.
+pub(crate) fn all(name: Option<&str>) -> Result<Vec<(String, Offer)>, ListenError> {
+    let table = table()?;
+    let mut entries = table.entries();
+    let found = select(&entries, name);
+    if found.is_empty() {
+        return Err(table.nothing(&entries, name));
+    }
+    if let Some(error) = found.iter().find_map(|index| entries[*index].fault()) {
+        return Err(error);
+    }
+    found.into_iter().map(|index| entries[index].claim()).collect()
+}
+
+/// The listener that was handed over for `addr`; nothing if one has to be bound.
+pub(crate) fn fitting(
+    name: Option<&str>,
+    addr: &ListenAddr,
+) -> Result<Option<(String, Offer)>, ListenError> {
+    let table = table()?;
+    let mut entries = table.entries();
+    let (positions, candidates) = candidates(&entries);
+    let (text, named, foreign) = (addr.to_string(), name.is_some(), table.foreign);
+    let wanted = Wanted { name: name.unwrap_or(&text), named, addr, foreign };
+    match choose(&candidates, &wanted) {
+        Choice::Bind => Ok(None),
+        Choice::Take(index) => {
+            let position = positions[index];
+            entries[position].claim().map(Some)
+        }
+        Choice::Mismatch(found) => {
+            let found: Vec<_> = found.into_iter().map(|index| positions[index]).collect();
+            let found = describe(&entries, &found);
+            Err(ListenError::new(Kind::AddressMismatch { wanted: addr.clone(), found }))
+        }
+    }
+}
+
+/// Returns the names of the inherited listeners that nobody has taken yet.
+///
+/// [`ready`](crate::ready) closes them; look here before, to tell whoever runs the program that
+/// it was given a listener it does not know.
+pub fn unclaimed() -> Vec<String> {
+    let Ok(table) = table() else { return Vec::new() };
+    let entries = table.entries();
+    entries.iter().filter(|entry| entry.is_left()).map(|entry| entry.name().to_owned()).collect()
+}
+
+/// Closes what nobody claimed of what a manager passed, if anybody ever asked for it. Costs one
+/// look at a flag from the second time on.
+pub(crate) fn settle() {
+    if let Some(Ok(table)) = TABLE.get() {
+        if !table.is_settled() {
+            log::unclaimed(&table.settle());
+        }
+    }
+}
+
+/// Closes what nobody claimed of what a predecessor delivered, whether anybody asked for it or
+/// not. Returns the positions of all that was not claimed.
+pub(crate) fn settle_delivered() -> Vec<u32> {
+    let Ok(table) = table() else { return Vec::new() };
+    log::unclaimed(&table.settle());
+    let entries = table.entries();
+    (0..).zip(&*entries).filter(|(_, entry)| !entry.is_claimed()).map(|(index, _)| index).collect()
+}
+
+fn table() -> Result<&'static Table, ListenError> {
+    TABLE.get_or_init(read).as_ref().map_err(Clone::clone)
+}
+
+/// A predecessor comes first: what a manager passed to the first generation came through it.
+fn read() -> Result<Table, ListenError> {
+    match heritage() {
+        Heritage::Predecessor(predecessor) => {
+            let entries = predecessor.take_delivered().into_iter().map(Entry::delivered).collect();
+            Ok(Table::new(entries, false, "the predecessor handed none over".to_owned()))
+        }
+        Heritage::Failed(error) => Err(ListenError::new(Kind::Handoff(error.clone()))),
+        Heritage::Malformed(error) => Err(error.clone()),
+        Heritage::Nobody => match Variables(std::env::var_os).foreign(std::process::id())? {
+            Foreign::Passed(passed) => {
+                let entries = passed.into_iter().map(Entry::passed).collect();
+                Ok(Table::new(entries, true, String::new()))
+            }
+            Foreign::Nothing(why) => Ok(Table::new(Vec::new(), true, why)),
+        },
+    }
+}

@@ -1,0 +1,267 @@
+//! The public handle of a listener. The mechanism is in `shared`.
+
+mod gate;
+mod shared;
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use crate::bind::BoundPath;
+use crate::error::ListenError;
+use crate::handoff::Origin;
+use crate::{Incoming, ListenAddr, ListenOptions, PeerAddr, Stream};
+
+pub(crate) use self::shared::Shared;
+
+/// A TCP or Unix listener that can outlive its process.
+///
+/// It is inherited, from a predecessor or a service manager, or bound; and it can be lent to the
+/// next process with [`Successor`](crate::Successor). It registers with tokio at its first poll,
+/// so it can be made before there is a runtime; from then on it belongs to that runtime.
+///
+/// Clones are handles of the same socket, which is closed when the last one is dropped. Do not
+/// forget one in a task: while it lives, clients that connect are queued and not refused, and
+/// nobody answers them. When a Unix listener is closed and no successor has it, its path is
+/// removed, if it is still the file that was bound.
+///
+/// It is never shut down and never made to listen a second time: other processes may share it.
+///
+/// # Examples
+///
+/// ```no_run
+/// use graceful_listener::HandoffListener;
+///
+/// # async fn serve() -> std::io::Result<()> {
+/// let listener = HandoffListener::from_env_or_bind("127.0.0.1:8080")?;
+/// loop {
+///     let (stream, peer) = listener.accept().await?;
+///     println!("{peer} is connected");
+///     # drop(stream);
+/// }
+/// # }
+/// ```
+///
+/// # References
+///
+/// [`listen(2)`](https://man7.org/linux/man-pages/man2/listen.2.html),
+/// [`unix(7)`](https://man7.org/linux/man-pages/man7/unix.7.html)
+pub struct HandoffListener {
+    shared: Arc<Shared>,
+    /// The accept that `poll_accept` is in the middle of.
+    accepting: Mutex<Option<Accepting>>,
+}
+
+type Accepting = Pin<Box<dyn Future<Output = io::Result<(Stream, PeerAddr)>> + Send>>;
+
+impl HandoffListener {
+    /// Takes the one listener that was inherited.
+    ///
+    /// See the table in the crate documentation for what is understood.
+    ///
+    /// # Errors
+    ///
+    /// [`is_none_inherited`](ListenError::is_none_inherited) if there is none,
+    /// [`is_ambiguous`](ListenError::is_ambiguous) if there are several, and what is wrong with
+    /// the environment or the descriptor.
+    pub fn from_env() -> Result<Self, ListenError> {
+        Self::options().from_env()
+    }
+
+    /// Takes the listener that was inherited for `addr`, or binds one if none was.
+    ///
+    /// A listener is found by its name first: over a hand-over of this crate it is the text of
+    /// the address, unless [`options`](Self::options) set another. Otherwise it is found by its
+    /// address; port 0 fits any port.
+    ///
+    /// # Errors
+    ///
+    /// [`is_address_mismatch`](ListenError::is_address_mismatch) if what was handed over is
+    /// another address than asked for: binding a second socket in silence would leave the clients
+    /// of the first one waiting. Otherwise what is wrong with the environment, a descriptor, the
+    /// address, or the attempt to bind.
+    pub fn from_env_or_bind<A>(addr: A) -> Result<Self, ListenError>
+    where
+        A: TryInto<ListenAddr, Error: Into<ListenError>>,
+    {
+        Self::options().from_env_or_bind(addr)
+    }
+
+    /// Binds a listener, whatever may be inherited.
+    ///
+    /// The path of a Unix socket may exist if nobody listens on it: it is then replaced in one
+    /// step.
+    ///
+    /// # Errors
+    ///
+    /// [`is_addr_in_use`](ListenError::is_addr_in_use) if somebody holds the address, a living
+    /// server or a file of another kind; [`is_bind_failed`](ListenError::is_bind_failed) if the
+    /// system refuses for another reason.
+    pub fn bind<A>(addr: A) -> Result<Self, ListenError>
+    where
+        A: TryInto<ListenAddr, Error: Into<ListenError>>,
+    {
+        Self::options().bind(addr)
+    }
+
+    /// Takes a descriptor as a listener, after checking that it is one. It is closed if not.
+    ///
+    /// # Errors
+    ///
+    /// [`is_not_a_socket`](ListenError::is_not_a_socket),
+    /// [`is_wrong_type`](ListenError::is_wrong_type) or
+    /// [`is_not_listening`](ListenError::is_not_listening).
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, ListenError> {
+        Self::options().from_fd(fd)
+    }
+
+    /// Takes the descriptor that came through exec under a number, such as one given on the
+    /// command line. Each number can be taken once in a process.
+    ///
+    /// # Errors
+    ///
+    /// [`is_bad_fd`](ListenError::is_bad_fd) if it is not open or was not inherited (it is
+    /// close-on-exec), [`is_taken`](ListenError::is_taken), and the errors of
+    /// [`from_fd`](Self::from_fd). The descriptor is then left as it is.
+    pub fn from_inherited_fd(number: RawFd) -> Result<Self, ListenError> {
+        Self::options().from_inherited_fd(number)
+    }
+
+    /// Returns options to set before taking or binding a listener.
+    pub fn options() -> ListenOptions {
+        ListenOptions::default()
+    }
+
+    /// Returns the name under which the next process finds it: that of
+    /// [`options`](Self::options), else that of whoever passed it, else the text of the address
+    /// as it was asked for.
+    pub fn name(&self) -> &str {
+        self.shared.name()
+    }
+
+    /// Returns where it really listens: with its port if it was bound to port 0, and with an
+    /// absolute path.
+    pub fn local_addr(&self) -> &ListenAddr {
+        self.shared.addr()
+    }
+
+    /// Returns whether a successor has it. `accept` waits then, until the successor is
+    /// [gone](crate::Handover::gone).
+    pub fn is_handed_over(&self) -> bool {
+        self.shared.is_handed_over()
+    }
+
+    /// Accepts a connection; waits for one without bound.
+    ///
+    /// The first call in a process tells the predecessor, if there is one, that this process is
+    /// [ready](crate::ready), and waits until it may serve. So claim every inherited listener
+    /// before. After a hand-over to a successor it waits until the successor is gone. Several
+    /// tasks may call it at once. TCP_NODELAY is set on TCP connections unless the options say
+    /// otherwise.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of accept(2) as they are. Some are about one connection (`ECONNABORTED`), some about
+    /// the process (`EMFILE`) and come again at once, so a loop has to pause: the `axum` feature
+    /// and [`incoming`](Self::incoming) do. Those of [`ready`](crate::ready) mean that this
+    /// process is not to serve.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O enabled.
+    pub async fn accept(&self) -> io::Result<(Stream, PeerAddr)> {
+        self.shared.accept().await
+    }
+
+    /// Polls for a connection, as [`accept`](Self::accept) does.
+    ///
+    /// Only the task that polled this handle last is woken; poll a clone from another one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`accept`](Self::accept).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O enabled.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, PeerAddr)>> {
+        let mut slot = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepting = slot.get_or_insert_with(|| {
+            let shared = Arc::clone(&self.shared);
+            Box::pin(async move { shared.accept().await })
+        });
+        let accepted = ready!(accepting.as_mut().poll(cx));
+        *slot = None;
+        Poll::Ready(accepted)
+    }
+
+    /// Takes a connection that is in the queue already; nothing if the queue is empty.
+    ///
+    /// It asks the kernel, past what the runtime believes, and does not wait. Call it until it
+    /// returns nothing before a listener is closed: whatever is left in the queue at that moment
+    /// is reset. It takes nothing before this process may serve, nor after a hand-over.
+    ///
+    /// # Errors
+    ///
+    /// Those of accept(2), and an error outside of a tokio runtime.
+    pub fn accept_queued(&self) -> io::Result<Option<(Stream, PeerAddr)>> {
+        self.shared.accept_queued()
+    }
+
+    /// Returns the connections as a stream that never ends, for tonic's `serve_with_incoming`.
+    pub fn incoming(self) -> Incoming {
+        Incoming::new(self)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn new(
+        name: String,
+        addr: ListenAddr,
+        socket: OwnedFd,
+        path: Option<BoundPath>,
+        inherited: bool,
+        nodelay: bool,
+    ) -> Self {
+        Origin::recorded();
+        Shared::new(name, addr, socket, path, inherited, nodelay).into()
+    }
+}
+
+impl From<Shared> for HandoffListener {
+    fn from(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), accepting: Mutex::new(None) }
+    }
+}
+
+/// A handle of the same socket. It starts without a pending accept.
+impl Clone for HandoffListener {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), accepting: Mutex::new(None) }
+    }
+}
+
+impl fmt::Debug for HandoffListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandoffListener")
+            .field("name", &self.name())
+            .field("local_addr", self.local_addr())
+            .field("is_handed_over", &self.is_handed_over())
+            .finish_non_exhaustive()
+    }
+}
+
+impl AsFd for HandoffListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.as_fd()
+    }
+}

@@ -1,0 +1,195 @@
+//! The mechanism behind the handles: one socket, its registration with the runtime, and what is
+//! left to do at its end. Guards laws 8 and 10.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_nodelay;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
+
+use super::gate::Gate;
+use crate::bind::BoundPath;
+use crate::handoff::{self, Socket};
+use crate::reactor::register;
+use crate::{ListenAddr, PeerAddr, Stream};
+
+/// A listening socket and all that is known of it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    name: String,
+    addr: ListenAddr,
+    /// To be removed in the end.
+    path: Option<BoundPath>,
+    /// Whether it came from a predecessor, which owns the path until it lets go.
+    inherited: bool,
+    nodelay: bool,
+    gate: Gate,
+    /// Dropped before the socket: closing a registered descriptor that has a duplicate elsewhere
+    /// leaves it registered for ever.
+    reactor: OnceLock<AsyncFd<Arc<OwnedFd>>>,
+    registering: Mutex<()>,
+    socket: Arc<OwnedFd>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        name: String,
+        addr: ListenAddr,
+        socket: OwnedFd,
+        path: Option<BoundPath>,
+        inherited: bool,
+        nodelay: bool,
+    ) -> Self {
+        Self {
+            name,
+            addr,
+            path,
+            inherited,
+            nodelay,
+            gate: Gate::default(),
+            reactor: OnceLock::new(),
+            registering: Mutex::new(()),
+            socket: Arc::new(socket),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn addr(&self) -> &ListenAddr {
+        &self.addr
+    }
+
+    pub(crate) fn socket(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.socket)
+    }
+
+    /// What the next generation has to know of it.
+    pub(crate) fn description(&self) -> Socket {
+        match &self.addr {
+            ListenAddr::Tcp(addr) => Socket::Tcp(*addr),
+            ListenAddr::Unix(path) => {
+                let ours = self.path.as_ref().map(BoundPath::identity);
+                Socket::Unix { path: path.clone(), ours }
+            }
+        }
+    }
+
+    pub(crate) fn hand_over(&self) {
+        self.gate.close();
+    }
+
+    pub(crate) fn reclaim(&self) {
+        self.gate.open();
+    }
+
+    pub(super) fn is_handed_over(&self) -> bool {
+        !self.gate.is_open()
+    }
+
+    /// Waits for a connection, without bound. Cancel safe. Any number of tasks may wait.
+    pub(super) async fn accept(&self) -> io::Result<(Stream, PeerAddr)> {
+        handoff::ready().await?;
+        loop {
+            self.gate.opened().await;
+            let mut guard = self.reactor()?.readable().await?;
+            if self.is_handed_over() {
+                continue;
+            }
+            if let Ok(accepted) = guard.try_io(|_| self.accept_now()) {
+                return accepted;
+            }
+        }
+    }
+
+    /// One accept, without looking at what the runtime believes.
+    pub(super) fn accept_queued(&self) -> io::Result<Option<(Stream, PeerAddr)>> {
+        if self.is_handed_over() || !handoff::may_accept() {
+            return Ok(None);
+        }
+        Handle::try_current().map_err(io::Error::other)?;
+        match self.accept_now() {
+            Ok(accepted) => Ok(Some(accepted)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn accept_now(&self) -> io::Result<(Stream, PeerAddr)> {
+        let (fd, peer) = loop {
+            match accept4(self.socket.as_fd()) {
+                Err(Errno::INTR) => {}
+                result => break result?,
+            }
+        };
+        let peer = PeerAddr::from_accept(peer);
+        let stream = match self.addr {
+            ListenAddr::Tcp(_) => {
+                if self.nodelay {
+                    // It fails only where the peer is gone already; the first read tells.
+                    let _ = set_tcp_nodelay(&fd, true);
+                }
+                Stream::Tcp(TcpStream::from_std(fd.into())?)
+            }
+            ListenAddr::Unix(_) => Stream::Unix(UnixStream::from_std(fd.into())?),
+        };
+        Ok((stream, peer))
+    }
+
+    /// The registration with the runtime, made at the first wait so that listeners can be had
+    /// before there is one.
+    fn reactor(&self) -> io::Result<&AsyncFd<Arc<OwnedFd>>> {
+        if let Some(reactor) = self.reactor.get() {
+            return Ok(reactor);
+        }
+        let _alone = self.registering.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reactor) = self.reactor.get() {
+            return Ok(reactor);
+        }
+        let reactor = register(self.socket(), Interest::READABLE)?;
+        Ok(self.reactor.get_or_init(|| reactor))
+    }
+}
+
+impl AsFd for Shared {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The path goes with the last process that listens on it: not while a successor does, and not
+/// while a predecessor still may.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            if self.gate.is_open() && (!self.inherited || handoff::may_accept()) {
+                path.unlink();
+            }
+        }
+    }
+}
+
+type Accepted = (OwnedFd, Option<rustix::net::SocketAddrAny>);
+
+#[cfg(not(target_vendor = "apple"))]
+fn accept4(socket: BorrowedFd<'_>) -> rustix::io::Result<Accepted> {
+    use rustix::net::{SocketFlags, acceptfrom_with};
+    acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+}
+
+/// Apple's systems have no accept4.
+#[cfg(target_vendor = "apple")]
+fn accept4(socket: BorrowedFd<'_>) -> rustix::io::Result<Accepted> {
+    use rustix::fs::{OFlags, fcntl_setfl};
+    use rustix::io::{FdFlags, fcntl_setfd};
+    let (fd, peer) = rustix::net::acceptfrom(socket)?;
+    fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+    fcntl_setfl(&fd, OFlags::RDWR | OFlags::NONBLOCK)?;
+    Ok((fd, peer))
+}

@@ -1,0 +1,38 @@
+//! What the crate tells `tracing`, one function per event; without the feature it tells nobody.
+
+use std::fmt::Debug;
+use std::os::fd::RawFd;
+
+macro_rules! event {
+    ($level:ident, $($fields:tt)*) => {
+        #[cfg(feature = "tracing")]
+        tracing::$level!(target: "graceful_listener", $($fields)*);
+    };
+}
+
+/// Inherited listeners that nobody claimed are being closed.
+pub(crate) fn unclaimed(names: &[String]) {
+    for _name in names {
+        event!(warn, name = _name, "closing an inherited listener that nobody claimed");
+    }
+}
+
+/// The variable of a hand-over is there, but not the channel it names.
+pub(crate) fn stale_channel(_fd: RawFd) {
+    event!(debug, fd = _fd, "GRACEFUL_HANDOFF was meant for an ancestor of this process");
+}
+
+/// The predecessor let go.
+pub(crate) fn committed(_generation: u32) {
+    event!(info, generation = _generation, "the predecessor handed over");
+}
+
+/// The predecessor died before it let go.
+pub(crate) fn promoted(_generation: u32) {
+    event!(warn, generation = _generation, "the predecessor is gone, taking over");
+}
+
+/// The state machine of the hand-over moved.
+pub(crate) fn transition(_event: impl Debug, _state: impl Debug, _successor: u32) {
+    event!(debug, event = ?_event, state = ?_state, successor = _successor, "hand-over");
+}

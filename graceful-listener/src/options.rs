@@ -1,0 +1,184 @@
+//! What can be said about a listener before it is taken or bound.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use crate::bind::{self, Bound};
+use crate::check::check;
+use crate::error::{Kind, ListenError};
+use crate::inherited::{self, Offer, numbers};
+use crate::{HandoffListener, ListenAddr};
+
+/// Options of a listener, from [`HandoffListener::options`].
+///
+/// The name and TCP_NODELAY hold for every listener; the backlog and the other socket options for
+/// one that is bound here, because an inherited socket is shared with whoever passed it.
+///
+/// # Examples
+///
+/// ```
+/// use graceful_listener::HandoffListener;
+///
+/// let listener = HandoffListener::options().name("http").backlog(128).bind("127.0.0.1:0")?;
+/// assert_eq!(listener.name(), "http");
+/// assert_ne!(listener.local_addr().as_tcp().unwrap().port(), 0);
+/// # Ok::<_, graceful_listener::ListenError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ListenOptions {
+    name: Option<String>,
+    pub(crate) backlog: u32,
+    pub(crate) reuse_port: bool,
+    pub(crate) only_v6: Option<bool>,
+    nodelay: bool,
+}
+
+impl ListenOptions {
+    /// Names the listener, 1 to 255 bytes. A manager passes it by this name (`FileDescriptorName=`
+    /// of a systemd unit), and the next generation finds it by this name though its address in
+    /// the configuration is written differently by then.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How many connections may wait to be accepted; 4096 if not set. The kernel caps it
+    /// (`net.core.somaxconn`). While nobody accepts, during a hand-over, clients wait here.
+    pub fn backlog(mut self, backlog: u32) -> Self {
+        self.backlog = backlog;
+        self
+    }
+
+    /// Sets SO_REUSEPORT: several sockets share the address, and the kernel spreads the clients.
+    /// Off if not set. A restart does not need it, and loses connections with it: what waits in
+    /// the queue of a socket is reset when that socket closes.
+    pub fn reuse_port(mut self, reuse_port: bool) -> Self {
+        self.reuse_port = reuse_port;
+        self
+    }
+
+    /// Sets IPV6_V6ONLY for a version 6 address: whether `[::]` leaves version 4 to others. As
+    /// the system has it if not set.
+    pub fn only_v6(mut self, only_v6: bool) -> Self {
+        self.only_v6 = Some(only_v6);
+        self
+    }
+
+    /// Whether accepted TCP connections get TCP_NODELAY; yes if not set.
+    pub fn nodelay(mut self, nodelay: bool) -> Self {
+        self.nodelay = nodelay;
+        self
+    }
+
+    /// Binds, as [`HandoffListener::bind`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`HandoffListener::bind`], and [`is_bad_name`](ListenError::is_bad_name).
+    pub fn bind<A>(&self, addr: A) -> Result<HandoffListener, ListenError>
+    where
+        A: TryInto<ListenAddr, Error: Into<ListenError>>,
+    {
+        self.check_name()?;
+        self.bind_parsed(&addr.try_into().map_err(Into::into)?)
+    }
+
+    /// Takes the one inherited listener, or the one of the name that is set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`HandoffListener::from_env`].
+    pub fn from_env(&self) -> Result<HandoffListener, ListenError> {
+        let (name, offer) = inherited::one(self.name.as_deref())?;
+        Ok(self.accept_offer(name, offer))
+    }
+
+    /// Takes all inherited listeners that nobody has taken, or all of the name that is set, in
+    /// the order in which they were passed.
+    ///
+    /// # Errors
+    ///
+    /// As [`HandoffListener::from_env`]; if one of them is unusable, none is taken.
+    pub fn all_from_env(&self) -> Result<Vec<HandoffListener>, ListenError> {
+        let all = inherited::all(self.name.as_deref())?;
+        Ok(all.into_iter().map(|(name, offer)| self.accept_offer(name, offer)).collect())
+    }
+
+    /// Takes the inherited listener for `addr` or binds one, as
+    /// [`HandoffListener::from_env_or_bind`].
+    ///
+    /// Of several inherited listeners of the same name and address, each call takes the next.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`HandoffListener::from_env_or_bind`], and
+    /// [`is_bad_name`](ListenError::is_bad_name).
+    pub fn from_env_or_bind<A>(&self, addr: A) -> Result<HandoffListener, ListenError>
+    where
+        A: TryInto<ListenAddr, Error: Into<ListenError>>,
+    {
+        self.check_name()?;
+        let addr = addr.try_into().map_err(Into::into)?;
+        match inherited::fitting(self.name.as_deref(), &addr)? {
+            // Known from now on by what this configuration calls it.
+            Some((_, offer)) => Ok(self.accept_offer(addr.to_string(), offer)),
+            None => self.bind_parsed(&addr),
+        }
+    }
+
+    /// Takes a descriptor, as [`HandoffListener::from_fd`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`HandoffListener::from_fd`], and [`is_bad_name`](ListenError::is_bad_name).
+    pub fn from_fd(&self, fd: OwnedFd) -> Result<HandoffListener, ListenError> {
+        self.check_name()?;
+        let addr = check(fd.as_fd()).map_err(|fault| {
+            ListenError::new(Kind::Unusable { fd: fd.as_raw_fd(), fault })
+        })?;
+        Ok(self.finish(addr.to_string(), addr, fd))
+    }
+
+    /// Takes a descriptor by its number, as [`HandoffListener::from_inherited_fd`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`HandoffListener::from_inherited_fd`], and
+    /// [`is_bad_name`](ListenError::is_bad_name).
+    pub fn from_inherited_fd(&self, number: RawFd) -> Result<HandoffListener, ListenError> {
+        self.check_name()?;
+        let (fd, addr) = numbers::take(number, check)
+            .map_err(|fault| ListenError::new(Kind::Unusable { fd: number, fault }))?;
+        Ok(self.finish(addr.to_string(), addr, fd))
+    }
+
+    fn bind_parsed(&self, wanted: &ListenAddr) -> Result<HandoffListener, ListenError> {
+        let Bound { fd, addr, path } = bind::bind(wanted, self)?;
+        let name = self.name.clone().unwrap_or_else(|| wanted.to_string());
+        Ok(HandoffListener::new(name, addr, fd, path, false, self.nodelay))
+    }
+
+    fn accept_offer(&self, name: String, offer: Offer) -> HandoffListener {
+        let name = self.name.clone().unwrap_or(name);
+        HandoffListener::new(name, offer.addr, offer.fd, offer.path, true, self.nodelay)
+    }
+
+    fn finish(&self, name: String, addr: ListenAddr, fd: OwnedFd) -> HandoffListener {
+        self.accept_offer(name, Offer { fd, addr, path: None })
+    }
+
+    /// The name has to fit into a frame, and to be told from none.
+    fn check_name(&self) -> Result<(), ListenError> {
+        match &self.name {
+            Some(name) if name.is_empty() || name.len() > 255 => {
+                Err(ListenError::new(Kind::BadName { name: name.clone() }))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { name: None, backlog: 4096, reuse_port: false, only_v6: None, nodelay: true }
+    }
+}

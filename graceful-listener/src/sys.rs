@@ -1,0 +1,58 @@
+//! The only room of the workspace with `unsafe` in it: the two operations of a hand-over by
+//! exec that no safe interface can offer. Guards laws 8 and 12.
+
+#![allow(unsafe_code, reason = "each of the two blocks is one operation with its reason")]
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use tokio::process::Command;
+
+/// A descriptor that came through exec under a number and is not yet anybody's.
+///
+/// Dropping it leaves the descriptor open, as it was: a number that turns out not to be the
+/// socket it was said to be may well be somebody else's.
+#[derive(Debug)]
+pub(crate) struct Inherited(ManuallyDrop<OwnedFd>);
+
+impl Inherited {
+    /// Looks at a number and says with which flags it is open.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when it is not open, or not a number a descriptor of ours can have.
+    pub(crate) fn look(number: RawFd) -> io::Result<(Self, FdFlags)> {
+        if number < 3 {
+            return Err(rustix::io::Errno::BADF.into());
+        }
+        // SAFETY: nothing is closed through this value unless `into_owned` is called, and the
+        // next line turns a number that is not open into an error. That an open one belongs to
+        // nobody else is what `inherited::numbers` makes sure of before `into_owned`: it was
+        // inherited at exec (no FD_CLOEXEC) and is taken once. fcntl(2), execve(2).
+        let fd = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+        let flags = fcntl_getfd(&*fd)?;
+        Ok((Self(fd), flags))
+    }
+
+    /// Takes possession.
+    pub(crate) fn into_owned(self) -> OwnedFd {
+        ManuallyDrop::into_inner(self.0)
+    }
+}
+
+impl AsFd for Inherited {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Lets `fd` through the exec of `command`, and through no other: the flag is cleared in the
+/// child, between fork and exec, so no process that another thread starts meanwhile gets it.
+/// The command owns the descriptor from here on.
+pub(crate) fn pass_through_exec(command: &mut Command, fd: OwnedFd) {
+    // SAFETY: after the fork only fcntl(2) runs, which is async-signal-safe; the closure neither
+    // allocates nor locks, and `io::Error` from an errno is a plain number. signal-safety(7).
+    unsafe { command.pre_exec(move || Ok(fcntl_setfd(&fd, FdFlags::empty())?)) };
+}

@@ -1,0 +1,220 @@
+//! The role of a small server that restarts itself. A client sends one line and gets one answer:
+//!
+//! | line | answer |
+//! |---|---|
+//! | `who` | `PID GENERATION` |
+//! | `hold` | the same, once the client has sent another line or closed its side |
+//! | `restart START [MS]` | a successor started with `START`, ready within MS, takes over |
+//! | `start START [MS]` | the same, but it waits for `commit`, `abort` or `drop` |
+//! | `program MS PATH ARGS..` | the same as `restart` with another program |
+//! | `inherited` | how many descriptors a child that has nothing to do with it inherits |
+//!
+//! `ADDRS` are its listeners; `START` says what a successor does before it is ready.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use graceful_listener::{
+    HandoffError, HandoffListener, Handover, Stream, Successor, SuccessorBuilder, extend,
+    generation, ready,
+};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::say;
+
+struct State {
+    listeners: Mutex<Vec<HandoffListener>>,
+    successor: Mutex<Option<Successor>>,
+    handed_over: mpsc::UnboundedSender<Handover>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+pub async fn run() {
+    let addrs = std::env::var("ADDRS").unwrap();
+    let start = std::env::var("START").unwrap_or_default();
+    let wanted = addrs.split(' ').take(if start == "first-only" { 1 } else { usize::MAX });
+    let listeners: Vec<_> =
+        wanted.map(|addr| HandoffListener::from_env_or_bind(addr).unwrap()).collect();
+    // Handlers first: a signal may come right after the line that says that we are ready.
+    let mut terminate = signal(SignalKind::terminate()).unwrap();
+    if !before_ready(&start).await {
+        return;
+    }
+    for listener in &listeners {
+        say(format!("listening {}", listener.local_addr()));
+    }
+    ready().await.unwrap();
+    say(format!("ready {} {}", std::process::id(), generation()));
+
+    let (connected, mut connections) = mpsc::channel(1);
+    let (handed_over, mut handovers) = mpsc::unbounded_channel();
+    let mut accepting = JoinSet::new();
+    for listener in listeners.clone() {
+        let connected = connected.clone();
+        accepting.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = connected.send(stream).await;
+            }
+        });
+    }
+    let listeners = Mutex::new(listeners);
+    let state = Arc::new(State { listeners, successor: Mutex::new(None), handed_over });
+    let mut open = JoinSet::new();
+    let mut handover: Option<Handover> = None;
+    loop {
+        if handover.is_some() && open.is_empty() {
+            return;
+        }
+        tokio::select! {
+            Some(stream) = connections.recv() => { open.spawn(answer(stream, state.clone())); }
+            Some(_) = open.join_next() => {}
+            Some(done) = handovers.recv() => handover = Some(done),
+            _ = gone(&mut handover) => {
+                handover = None;
+                say("reclaimed");
+            }
+            _ = terminate.recv() => break,
+        }
+    }
+    accepting.shutdown().await;
+    state.listeners.lock().unwrap().clear();
+    let successor = state.successor.lock().unwrap().take();
+    if let Some(successor) = successor {
+        successor.abort().await;
+    }
+    open.join_all().await;
+}
+
+/// Does what `START` says; returns whether to go on.
+async fn before_ready(start: &str) -> bool {
+    let own = rustix::process::getpid();
+    match start.split_once('=').unwrap_or((start, "")) {
+        ("exit", _) => return false,
+        ("panic", _) => panic!("told to"),
+        ("kill", _) => {
+            rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
+        }
+        ("hang", _) => {
+            say(format!("hanging {}", own.as_raw_nonzero()));
+            // Without a handler of its own it would end at TERM; with one it is KILL's.
+            std::future::pending::<()>().await;
+        }
+        ("slow", ms) => {
+            let ms = Duration::from_millis(ms.parse().unwrap());
+            extend(ms + super::PATIENCE);
+            tokio::time::sleep(ms).await;
+        }
+        ("wait", ms) => tokio::time::sleep(Duration::from_millis(ms.parse().unwrap())).await,
+        _ => {}
+    }
+    true
+}
+
+async fn gone(handover: &mut Option<Handover>) {
+    match handover {
+        Some(handover) => _ = handover.gone().await.unwrap(),
+        None => std::future::pending().await,
+    }
+}
+
+async fn answer(stream: Stream, state: Arc<State>) {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+        return;
+    }
+    let words: Vec<_> = line.split_whitespace().collect();
+    let answer = match words[..] {
+        ["who"] => who(),
+        ["hold"] => {
+            let _ = stream.read_line(&mut String::new()).await;
+            who()
+        }
+        ["restart", ref how @ ..] => outcome(&state, restart(&state, plan(how)).await),
+        ["program", ms, path, ref args @ ..] => {
+            let ready_timeout = Duration::from_millis(ms.parse().unwrap());
+            let builder = Successor::builder().program(path).args(args.to_vec());
+            outcome(&state, restart(&state, builder.ready_timeout(ready_timeout)).await)
+        }
+        ["start", ref how @ ..] => match start(&state, plan(how)).await {
+            Ok(successor) => {
+                let pid = successor.pid();
+                *state.successor.lock().unwrap() = Some(successor);
+                format!("started {pid}")
+            }
+            Err(error) => failed(&error),
+        },
+        ["commit"] => {
+            let successor = state.successor.lock().unwrap().take().unwrap();
+            outcome(&state, successor.commit().await)
+        }
+        ["abort"] => {
+            let successor = state.successor.lock().unwrap().take().unwrap();
+            successor.abort().await;
+            "aborted".to_owned()
+        }
+        ["drop"] => {
+            drop(state.successor.lock().unwrap().take().unwrap());
+            "dropped".to_owned()
+        }
+        ["inherited"] => {
+            let list = std::process::Command::new("ls").arg("/proc/self/fd").output().unwrap();
+            String::from_utf8(list.stdout).unwrap().lines().count().to_string()
+        }
+        _ => panic!("{line:?}"),
+    };
+    let _ = stream.get_mut().write_all(answer.as_bytes()).await;
+}
+
+fn who() -> String {
+    format!("{} {}", std::process::id(), generation())
+}
+
+fn plan(how: &[&str]) -> SuccessorBuilder {
+    let ms = how.get(1).map_or(60_000, |ms| ms.parse().unwrap());
+    let start = how.first().copied().unwrap_or_default();
+    Successor::builder().env("START", start).ready_timeout(Duration::from_millis(ms))
+}
+
+async fn start(state: &State, plan: SuccessorBuilder) -> Result<Successor, HandoffError> {
+    let listeners = state.listeners.lock().unwrap().clone();
+    plan.start(&listeners.iter().collect::<Vec<_>>()).await
+}
+
+async fn restart(state: &State, plan: SuccessorBuilder) -> Result<Handover, HandoffError> {
+    start(state, plan).await?.commit().await
+}
+
+/// After a hand-over the process goes on as long as a connection is open, which this one is. What
+/// the successor did not take is swept and closed.
+fn outcome(state: &State, outcome: Result<Handover, HandoffError>) -> String {
+    match outcome {
+        Ok(handover) => {
+            let mut listeners = state.listeners.lock().unwrap();
+            let kept = listeners.iter().filter(|listener| listener.is_handed_over()).count();
+            listeners.retain(HandoffListener::is_handed_over);
+            let pid = handover.pid();
+            state.handed_over.send(handover).unwrap();
+            format!("committed {pid} {kept}")
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &HandoffError) -> String {
+    let is = [
+        (error.is_busy(), "busy"),
+        (error.is_handed_over(), "handed-over"),
+        (error.is_spawn_failed(), "spawn-failed"),
+        (error.is_exited(), "exited"),
+        (error.is_timed_out(), "timed-out"),
+        (error.is_aborted(), "aborted"),
+        (error.is_protocol(), "protocol"),
+        (error.is_would_kill_container(), "would-kill-container"),
+    ];
+    let kinds: Vec<_> = is.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+    format!("failed {}: {error}", kinds.join("+"))
+}

@@ -1,0 +1,366 @@
+//! Old and new processes: what works, and what fails and leaves everything as it was.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::{
+    Folder, Process, ask, exists, open_fds, role, server, signal, until, zombies,
+};
+use rustix::process::Signal;
+
+/// Not a test of its own: what the processes of the tests run.
+#[test]
+fn child_process() {
+    match std::env::var("ROLE").as_deref() {
+        Ok("server") => server::run(),
+        Ok(other) => panic!("no role {other}"),
+        Err(_) => {}
+    }
+}
+
+/// A server on `addrs`, ready, with the addresses it really has.
+fn server_on(addrs: &str) -> (Process, Vec<String>) {
+    let mut command = role("server");
+    command.env("ADDRS", addrs);
+    let mut process = Process::start(command);
+    let real = addrs.split(' ').map(|_| process.line("listening ")).collect();
+    assert_eq!(process.ready().1, 0);
+    (process, real)
+}
+
+fn server_on_one() -> (Process, String) {
+    let (process, mut real) = server_on("127.0.0.1:0");
+    (process, real.remove(0))
+}
+
+/// Asks for a hand-over that has to work, and returns who serves then.
+fn restart(process: &mut Process, addr: &str) -> (u32, u32) {
+    let answer = ask(addr, "restart good").unwrap();
+    assert!(answer.starts_with("committed "), "{answer}");
+    process.ready()
+}
+
+fn who(addr: &str) -> String {
+    ask(addr, "who").unwrap()
+}
+
+#[test]
+fn fresh_connections_are_answered_through_five_hand_overs() {
+    const CLIENTS: usize = 3;
+    const HAND_OVERS: u32 = 5;
+    let folder = Folder::new();
+    let abstract_name = format!("unix:@gl-{}-five", std::process::id());
+    let addrs = format!("127.0.0.1:0 [::1]:0 unix:{} {abstract_name}", folder.path("s"));
+    let (mut process, real) = server_on(&addrs);
+    let (done, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let client = |number: usize| {
+            let (real, done, answered) = (&real, &done, &answered);
+            move || {
+                let mut last = 0;
+                for addr in real.iter().cycle().skip(number) {
+                    if done.load(Ordering::Relaxed) {
+                        return last;
+                    }
+                    let answer = ask(addr, "who").unwrap_or_else(|error| panic!("{addr}: {error}"));
+                    let generation = answer.split_once(' ').expect("an answer").1.parse().unwrap();
+                    last = last.max(generation);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                unreachable!("the cycle has no end");
+            }
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(client(number))).collect();
+        for generation in 1..=HAND_OVERS {
+            let before = answered.load(Ordering::Relaxed);
+            until("clients are answered", || answered.load(Ordering::Relaxed) > before + 20);
+            assert_eq!(restart(&mut process, &real[0]).1, generation);
+        }
+        until("the last generation answers", || who(&real[0]).ends_with(" 5"));
+        done.store(true, Ordering::Relaxed);
+        assert!(clients.into_iter().all(|client| client.join().unwrap() <= HAND_OVERS));
+    });
+    let (pid, _) = who(&real[0]).split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    signal(pid.parse().unwrap(), Signal::TERM);
+    process.all_gone();
+    assert!(process.exit().success());
+    for addr in &real {
+        assert!(ask(addr, "who").is_err(), "{addr} still listens");
+    }
+    assert!(!std::fs::exists(folder.path("s")).unwrap());
+}
+
+#[test]
+fn ten_hand_overs_leave_no_descriptor_and_no_process_behind() {
+    let (mut process, addr) = server_on_one();
+    let (first, _) = restart(&mut process, &addr);
+    let fds = open_fds(first);
+    let mut pid = first;
+    for generation in 2..=10 {
+        let (next, real) = restart(&mut process, &addr);
+        assert_eq!(real, generation);
+        until("the old process is gone", || !exists(pid) || is_zombie(pid));
+        until("the descriptors are as many as before", || open_fds(next) == fds);
+        pid = next;
+    }
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let ours = environment.split(|byte| *byte == 0).filter(|v| v.starts_with(b"GRACEFUL_HANDOFF="));
+    assert_eq!(ours.count(), 1);
+}
+
+/// Its parent may be no process that reaps.
+fn is_zombie(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+}
+
+/// After `command` failed as `kind`, everything is as before.
+fn fails_and_leaves_everything_as_it_was(
+    process: &mut Process,
+    addr: &str,
+    command: &str,
+    kind: &str,
+) {
+    let before = who(addr);
+    let (pid, _) = before.split_once(' ').unwrap();
+    let pid = pid.parse().unwrap();
+    let fds = open_fds(pid);
+    let answer = ask(addr, command).unwrap();
+    assert!(answer.starts_with(&format!("failed {kind}: ")), "{command}: {answer}");
+    assert_eq!(who(addr), before, "{command}");
+    until("no descriptor is left", || open_fds(pid) == fds);
+    assert_eq!(zombies(pid), 0, "{command}");
+    let (next, _) = restart(process, addr);
+    assert_ne!(next, pid);
+}
+
+#[test]
+fn a_successor_that_fails_before_it_is_ready_changes_nothing() {
+    let (mut process, addr) = server_on_one();
+    let folder = Folder::new();
+    let not_executable = folder.path("file");
+    std::fs::write(&not_executable, "no program").unwrap();
+    let truncated = folder.path("truncated");
+    std::fs::write(&truncated, b"\x7fELF").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&truncated, mode).unwrap();
+    for (command, kind) in [
+        ("program 60000 /no/such/program", "spawn-failed"),
+        (&*format!("program 60000 {not_executable}"), "spawn-failed"),
+        (&*format!("program 60000 {truncated}"), "spawn-failed"),
+        (&*format!("program 60000 {}", folder.0.display()), "spawn-failed"),
+        ("program 60000 /bin/false", "exited"),
+        ("program 60000 /bin/true", "exited"),
+        ("restart exit", "exited"),
+        ("restart panic", "exited"),
+        ("restart kill", "exited"),
+    ] {
+        fails_and_leaves_everything_as_it_was(&mut process, &addr, command, kind);
+    }
+}
+
+#[test]
+fn the_error_of_a_successor_that_ended_says_how() {
+    let (_process, addr) = server_on_one();
+    let status = |command: &str| ask(&addr, command).unwrap();
+    assert!(status("program 60000 /bin/false").contains("exit status: 1"));
+    assert!(status("program 60000 /bin/true").contains("exit status: 0"));
+    assert!(status("restart kill").contains("signal: 9"));
+    assert!(status("program 60000 /no/such/program").contains("/no/such/program"));
+}
+
+#[test]
+fn a_successor_that_hangs_is_ended_and_one_that_ignores_term_is_killed() {
+    let (mut process, addr) = server_on_one();
+    // The server has a handler for TERM that it does not look at while it hangs.
+    fails_and_leaves_everything_as_it_was(&mut process, &addr, "restart hang 200", "timed-out");
+    let hung: u32 = process.line("hanging ").parse().unwrap_or(0);
+    assert!(hung == 0 || !exists(hung), "it is reaped before the caller is told");
+}
+
+#[test]
+fn a_program_that_knows_nothing_of_the_hand_over_times_out_and_ends_at_term() {
+    let (mut process, addr) = server_on_one();
+    let command = "program 100 /bin/sleep 600";
+    fails_and_leaves_everything_as_it_was(&mut process, &addr, command, "timed-out");
+}
+
+#[test]
+fn a_successor_may_ask_for_more_time() {
+    let (mut process, addr) = server_on_one();
+    let answer = ask(&addr, "restart slow=600 300").unwrap();
+    assert!(answer.starts_with("committed "), "{answer}");
+    assert_eq!(process.ready().1, 1);
+}
+
+#[test]
+fn nothing_is_accepted_before_commit_and_a_second_attempt_is_refused() {
+    let (mut process, addr) = server_on_one();
+    let before = who(&addr);
+    let answer = ask(&addr, "start good").unwrap();
+    let successor = answer.strip_prefix("started ").unwrap().to_owned();
+    for _ in 0..50 {
+        assert_eq!(who(&addr), before);
+    }
+    assert!(ask(&addr, "restart good").unwrap().starts_with("failed busy: "));
+    let mut held = TcpStream::connect(&addr).unwrap();
+    held.write_all(b"hold\n").unwrap();
+    let committed = ask(&addr, "commit").unwrap();
+    assert_eq!(committed, format!("committed {successor} 1"));
+    assert_eq!(process.ready().1, 1);
+    // The old process drains, for there is a connection, and accepts nothing any more.
+    for _ in 0..50 {
+        assert_eq!(who(&addr), format!("{successor} 1"));
+    }
+    held.write_all(b"go\n").unwrap();
+    let mut answer = String::new();
+    held.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, before);
+    assert!(process.exit().success());
+}
+
+#[test]
+fn two_attempts_at_once_make_one_successor() {
+    let (mut process, addr) = server_on_one();
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let asking: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| ask(&addr, "restart wait=300").unwrap())).collect();
+        asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    let committed = answers.iter().filter(|answer| answer.starts_with("committed ")).count();
+    let refused = answers
+        .iter()
+        .filter(|answer| answer.starts_with("failed busy") || answer.starts_with("failed handed"))
+        .count();
+    assert_eq!((committed, refused), (1, 3), "{answers:?}");
+    assert_eq!(process.ready().1, 1);
+}
+
+#[test]
+fn a_successor_that_is_not_wanted_any_more_is_ended() {
+    let (mut process, addr) = server_on_one();
+    for how in ["abort", "drop"] {
+        let before = who(&addr);
+        let answer = ask(&addr, "start good").unwrap();
+        let successor: u32 = answer.strip_prefix("started ").unwrap().parse().unwrap();
+        assert!(ask(&addr, how).unwrap().ends_with("ed"));
+        until("it is gone and reaped", || !exists(successor));
+        assert_eq!(who(&addr), before);
+    }
+    restart(&mut process, &addr);
+}
+
+#[test]
+fn term_while_a_successor_starts_ends_both() {
+    let (mut process, addr) = server_on_one();
+    let (old, _) = who(&addr).split_once(' ').map(|(pid, g)| (pid.parse().unwrap(), g.len())).unwrap();
+    let answer = ask(&addr, "start good").unwrap();
+    let successor: u32 = answer.strip_prefix("started ").unwrap().parse().unwrap();
+    signal(old, Signal::TERM);
+    assert!(process.exit().success());
+    until("the successor is gone", || !exists(successor) || is_zombie(successor));
+    assert!(ask(&addr, "who").is_err());
+}
+
+#[test]
+fn a_successor_whose_predecessor_dies_before_commit_serves() {
+    let (mut process, addr) = server_on_one();
+    let old: u32 = who(&addr).split_once(' ').unwrap().0.parse().unwrap();
+    let answer = ask(&addr, "start good").unwrap();
+    let successor = answer.strip_prefix("started ").unwrap().to_owned();
+    signal(old, Signal::KILL);
+    assert_eq!(process.ready(), (successor.parse().unwrap(), 1));
+    assert_eq!(who(&addr), format!("{successor} 1"));
+    // It can hand over in its turn.
+    assert_eq!(restart(&mut process, &addr).1, 2);
+}
+
+#[test]
+fn the_old_process_serves_again_if_the_new_one_dies_while_it_drains() {
+    let folder = Folder::new();
+    let unix = format!("unix:{}", folder.path("s"));
+    let (mut process, real) = server_on(&format!("127.0.0.1:0 {unix}"));
+    let before = who(&real[0]);
+    let mut held = TcpStream::connect(&real[0]).unwrap();
+    held.write_all(b"hold\n").unwrap();
+    let (new, _) = restart(&mut process, &real[0]);
+    until("the new process serves", || who(&unix) != before);
+    signal(new, Signal::KILL);
+    // Not a client is refused meanwhile: they wait in the queue.
+    assert_eq!(who(&real[0]), before);
+    assert_eq!(who(&unix), before);
+    process.line("reclaimed");
+    let (third, generation) = restart(&mut process, &real[0]);
+    assert_eq!(generation, 1);
+    held.write_all(b"go\n").unwrap();
+    assert!(process.exit().success());
+    assert_eq!(who(&unix), format!("{third} 1"));
+}
+
+#[test]
+fn a_unix_path_outlives_hand_overs_and_failures_and_goes_at_the_final_stop() {
+    let folder = Folder::new();
+    let path = folder.path("s");
+    // Left by a dead server, so that the name in the kernel is not the path.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let (mut process, real) = server_on(&format!("unix:{path}"));
+    let addr = &real[0];
+    for _ in 0..2 {
+        // Each takes the listener and drops it when it ends.
+        for command in ["restart exit", "restart panic"] {
+            assert!(ask(addr, command).unwrap().starts_with("failed exited"), "{command}");
+            who(addr);
+        }
+        restart(&mut process, addr);
+    }
+    let (last, _) = who(addr).split_once(' ').map(|(pid, g)| (pid.parse().unwrap(), g.len())).unwrap();
+    assert!(process.exit().success());
+    who(addr);
+    signal(last, Signal::TERM);
+    process.all_gone();
+    assert!(!std::fs::exists(&path).unwrap());
+}
+
+#[test]
+fn three_hundred_listeners_of_one_name_arrive_in_their_order() {
+    let addrs = ["127.0.0.1:0"; 300].join(" ");
+    let (mut process, real) = server_on(&addrs);
+    let answer = ask(&real[0], "restart good").unwrap();
+    assert!(answer.ends_with(" 300"), "{answer}");
+    let again: Vec<_> = addrs.split(' ').map(|_| process.line("listening ")).collect();
+    assert_eq!(again, real);
+    let (pid, generation) = process.ready();
+    for addr in &real {
+        assert_eq!(who(addr), format!("{pid} {generation}"));
+    }
+}
+
+#[test]
+fn a_listener_that_the_successor_does_not_want_stays_with_the_old_process_and_is_closed_by_it() {
+    let folder = Folder::new();
+    let unix = format!("unix:{}", folder.path("s"));
+    let (mut process, real) = server_on(&format!("127.0.0.1:0 {unix}"));
+    let answer = ask(&real[0], "restart first-only").unwrap();
+    assert!(answer.ends_with(" 1"), "one listener is handed over: {answer}");
+    process.ready();
+    assert!(process.exit().success());
+    who(&real[0]);
+    assert!(ask(&unix, "who").is_err());
+    assert!(!std::fs::exists(folder.path("s")).unwrap());
+}
+
+#[test]
+fn a_child_that_has_nothing_to_do_with_it_inherits_nothing() {
+    let (mut process, addr) = server_on_one();
+    let before = ask(&addr, "inherited").unwrap();
+    ask(&addr, "start good").unwrap();
+    assert_eq!(ask(&addr, "inherited").unwrap(), before);
+    ask(&addr, "commit").unwrap();
+    process.ready();
+    assert_eq!(ask(&addr, "inherited").unwrap(), before);
+}

@@ -1,0 +1,66 @@
+//! Out of descriptors: the accept loop waits instead of spinning, and still sees the stop signal at once.
+//!
+//! Alone in its file, for the limit belongs to the process.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use graceful_server::Phase;
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    time::{ClockId, clock_gettime},
+};
+use support::{Server, app, exchange, get_close, until};
+use tokio::{net::TcpStream, time::sleep};
+
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[tokio::test]
+async fn an_accept_loop_without_descriptors_neither_spins_nor_sleeps_through_a_signal() {
+    let server = Server::start(app(), |serve| serve);
+    assert!(
+        exchange(server.addr, &get_close("/"))
+            .await
+            .unwrap()
+            .ends_with("hello")
+    );
+
+    // Clients first, so that the server is the one that runs out.
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(open + 20),
+            ..limit
+        },
+    )
+    .unwrap();
+    let mut clients = Vec::new();
+    while let Ok(client) = TcpStream::connect(server.addr).await {
+        clients.push(client);
+    }
+    sleep(Duration::from_millis(50)).await;
+
+    let (wall, busy) = (Instant::now(), cpu());
+    sleep(Duration::from_millis(500)).await;
+    let (wall, busy) = (wall.elapsed(), cpu() - busy);
+    assert!(
+        busy < wall / 2,
+        "the accept loop spins: {busy:?} of {wall:?}"
+    );
+
+    server.stop.fire();
+    until("the signal is seen", || {
+        server.tracker.phase() >= Phase::Draining
+    })
+    .await;
+    drop(clients);
+    let report = server.stopped().await;
+    assert_eq!(report.left, 0, "{report}");
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
