@@ -10,22 +10,14 @@ use graceful_server::{HandoffListener, Phase, Protocol, ShutdownSignal, serve, s
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{BOUND, Server, app, exchange, get_close, read_all, until};
+use hyper_util::rt::TokioIo;
+use support::{BOUND, Server, app, exchange, get_close, http2, read_all, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 use tower::{ServiceBuilder, service_fn};
-
-async fn http2(addr: SocketAddr) -> hyper::client::conn::http2::SendRequest<Empty<Bytes>> {
-    let stream = TcpStream::connect(addr).await.unwrap();
-    let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
-    let (client, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
 
 #[tokio::test]
 async fn http1_and_http2_are_told_apart_byte_by_byte() {

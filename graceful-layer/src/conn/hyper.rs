@@ -25,7 +25,7 @@ where
     B::Error: Into<BoxError>,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
-        http1::Connection::graceful_shutdown(self);
+        Self::graceful_shutdown(self);
     }
 }
 
@@ -38,7 +38,7 @@ where
     B::Error: Into<BoxError>,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
-        http1::UpgradeableConnection::graceful_shutdown(self);
+        Self::graceful_shutdown(self);
     }
 }
 
@@ -52,7 +52,7 @@ where
     E: Http2ServerConnExec<S::Future, B>,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
-        http2::Connection::graceful_shutdown(self);
+        Self::graceful_shutdown(self);
     }
 }
 
@@ -67,7 +67,7 @@ where
     E: Http2ServerConnExec<S::Future, B>,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
-        auto::Connection::graceful_shutdown(self);
+        Self::graceful_shutdown(self);
     }
 }
 
@@ -82,6 +82,6 @@ where
     E: Http2ServerConnExec<S::Future, B>,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
-        auto::UpgradeableConnection::graceful_shutdown(self);
+        Self::graceful_shutdown(self);
     }
 }

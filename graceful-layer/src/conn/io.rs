@@ -28,8 +28,7 @@ use crate::{
 /// # References
 /// RFC 9112 §9.6 (tear-down in stages).
 pub struct ConnIo<T: Peek> {
-    /// There until `into_inner` takes it out of reach of `Drop`.
-    stream: Option<T>,
+    stream: Owned<T>,
     ahead: Ahead,
     lingering: Option<Pin<Box<Sleep>>>,
     at_end: bool,
@@ -62,7 +61,7 @@ impl Ahead {
 impl<T: Peek> ConnIo<T> {
     pub(super) fn new(stream: T, part: IoPart) -> Self {
         Self {
-            stream: Some(stream),
+            stream: Owned(Some(stream)),
             ahead: Ahead::default(),
             lingering: None,
             at_end: false,
@@ -92,12 +91,12 @@ impl<T: Peek> ConnIo<T> {
     /// The stream, and what was read ahead of it. For the tracker the connection is over.
     pub fn into_inner(mut self) -> (T, Vec<u8>) {
         let ahead = self.ahead().to_vec();
-        (self.stream.take().expect(TAKEN_LAST), ahead)
+        (self.stream.take(), ahead)
     }
 
     /// The stream.
     pub fn stream(&self) -> &T {
-        self.stream.as_ref().expect(TAKEN_LAST)
+        self.stream.get()
     }
 
     fn cell(&self) -> &'static Cell {
@@ -105,7 +104,7 @@ impl<T: Peek> ConnIo<T> {
     }
 
     fn pinned(&mut self) -> Pin<&mut T> {
-        Pin::new(self.stream.as_mut().expect(TAKEN_LAST))
+        Pin::new(self.stream.get_mut())
     }
 
     fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -169,7 +168,26 @@ impl<T: Peek> ConnIo<T> {
     }
 }
 
-const TAKEN_LAST: &str = "the stream is taken by into_inner only, which consumes the wrapper";
+/// A stream that is there until `into_inner` takes it out of reach of the wrapper's `Drop`.
+struct Owned<T>(Option<T>);
+
+#[expect(
+    clippy::expect_used,
+    reason = "taken by into_inner only, which consumes the wrapper"
+)]
+impl<T> Owned<T> {
+    fn get(&self) -> &T {
+        self.0.as_ref().expect("not taken yet")
+    }
+
+    fn get_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("not taken yet")
+    }
+
+    fn take(&mut self) -> T {
+        self.0.take().expect("not taken yet")
+    }
+}
 
 fn cut() -> io::Error {
     io::Error::new(
@@ -238,7 +256,7 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
 impl<T: Peek> Drop for ConnIo<T> {
     fn drop(&mut self) {
         let cell = self.part.cell();
-        if let Some(stream) = &self.stream {
+        if let Some(stream) = &self.stream.0 {
             if cell.orders().says(Orders::CUT) && !cell.is_quiet() {
                 stream.reset_on_close();
             }

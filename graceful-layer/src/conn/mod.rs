@@ -14,6 +14,7 @@ mod state;
 
 use std::fmt;
 
+pub(crate) use self::peer::Packed;
 pub use self::{
     future::{ConnFuture, Hold},
     graceful::GracefulConnection,

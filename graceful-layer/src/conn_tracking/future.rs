@@ -42,10 +42,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx));
-        let guard = this
-            .guard
-            .take()
-            .expect("a future is not polled after it has resolved");
+        #[expect(clippy::expect_used, reason = "the contract of Future")]
+        let guard = this.guard.take().expect("not polled after it has resolved");
         Poll::Ready(response.map(|value| this.completion.track_completion(guard, value)))
     }
 }

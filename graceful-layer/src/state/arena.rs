@@ -306,11 +306,8 @@ impl Shard {
         }
         let chunk: &'static Chunk = Box::leak(Box::new(std::array::from_fn(|_| Cell::new(arena))));
         self.chunks.push(chunk);
-        let (first, rest) = chunk
-            .split_first()
-            .expect("a chunk holds more than one cell");
-        self.free.extend(rest);
-        first
+        self.free.extend(&chunk[1..]);
+        &chunk[0]
     }
 
     /// Frees lingering cells whose last request is over.

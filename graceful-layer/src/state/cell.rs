@@ -4,7 +4,7 @@ use std::{fmt, task::Waker};
 
 use super::{Arena, Orders};
 use crate::{
-    conn::{ConnState, Peer},
+    conn::{ConnState, Packed, Peer},
     phase::Phase,
     sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering::*, lock},
 };
@@ -28,7 +28,7 @@ const OWED: u8 = 2;
 #[derive(Default)]
 struct Cold {
     waker: Option<Waker>,
-    peer: Peer,
+    peer: Packed,
 }
 
 pub(crate) struct Cell {
@@ -95,7 +95,7 @@ impl Cell {
     }
 
     pub(crate) fn peer(&self) -> Peer {
-        lock(&self.cold).peer
+        lock(&self.cold).peer.into()
     }
 
     pub(crate) fn is_http2(&self) -> bool {
@@ -241,7 +241,10 @@ impl Cell {
         self.io.store(0, Relaxed);
         self.word.store(0, Relaxed);
         self.orders.store(orders.0, Relaxed);
-        *lock(&self.cold) = Cold { waker: None, peer };
+        *lock(&self.cold) = Cold {
+            waker: None,
+            peer: peer.into(),
+        };
         self.life.store(ONE_PART, Release);
         Part { cell: self }
     }
@@ -375,5 +378,15 @@ impl IoPart {
 impl Drop for IoPart {
     fn drop(&mut self) {
         self.0.cell.life.fetch_and(!IO_OPEN, AcqRel);
+    }
+}
+
+#[cfg(all(test, not(graceful_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_costs_96_bytes() {
+        assert!(size_of::<Cell>() <= 96, "{}", size_of::<Cell>());
     }
 }

@@ -112,7 +112,10 @@ fn a_request_that_outlives_its_connection_is_waited_for() {
         connection.join().unwrap();
         // Woken once, it looks again, as the drain does.
         let over = over || look(arena, &waker);
-        assert!(!over || cell.in_flight() == 0, "over with a request in flight");
+        assert!(
+            !over || cell.in_flight() == 0,
+            "over with a request in flight"
+        );
         request.join().unwrap();
         assert!(
             over || flag.0.load(SeqCst),

@@ -1,6 +1,11 @@
 //! A hand-written hyper loop with the three pieces around every connection, and a raw client.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failure here fails the test"
+)]
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 

@@ -1,13 +1,21 @@
 //! A server in this process, and clients that see the wire.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failure here fails the test"
+)]
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::{Router, extract::Path, routing::get};
+use bytes::Bytes;
 use graceful_server::{
     Grace, HandoffListener, Report, Serve, ShutdownSignal, Tracker, serve, signal::Trigger,
 };
+use http_body_util::Empty;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -71,6 +79,17 @@ pub(crate) fn app() -> Router {
                 "slow"
             }),
         )
+}
+
+/// An HTTP/2 client with prior knowledge.
+pub(crate) async fn http2(
+    addr: SocketAddr,
+) -> hyper::client::conn::http2::SendRequest<Empty<Bytes>> {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (client, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 /// Writes `request` and reads to the end of file.
