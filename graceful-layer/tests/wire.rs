@@ -242,3 +242,95 @@ async fn timeouts_close_idle_and_silent_connections_in_normal_service() {
     assert_eq!(tracker.phase(), Phase::Serving);
     drain.abort();
 }
+
+mod http2 {
+    //! Frames by hand, for peers that do not behave.
+
+    use super::*;
+
+    const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const SETTINGS_ACK: &str = "\0\0\0\x04\x01\0\0\0\0";
+    const GOAWAY_ALL: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\0";
+    const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54";
+
+    /// HEADERS with END_STREAM: GET / of http://test, in HPACK's static table and literals.
+    fn get(stream: u8, path: &str) -> Vec<u8> {
+        let mut block = vec![0x82, 0x86, 0x41, 4];
+        block.extend(b"test");
+        block.extend([0x44, path.len() as u8]);
+        block.extend(path.as_bytes());
+        let mut frame = vec![0, 0, block.len() as u8, 1, 5, 0, 0, 0, stream];
+        frame.extend(block);
+        frame
+    }
+
+    async fn connect(tracker: &Tracker) -> Raw {
+        let mut client = Raw::connect(serve(tracker).await).await;
+        client.send(PREFACE).await;
+        client.send(SETTINGS_ACK).await;
+        client
+    }
+
+    fn has(bytes: &[u8], part: &[u8]) -> bool {
+        bytes.windows(part.len()).any(|window| window == part)
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_never_answers_the_ping_is_served_and_does_not_hold_the_drain() {
+        let tracker = Tracker::new();
+        let mut client = connect(&tracker).await;
+        client.send_bytes(&get(1, "/")).await;
+        until("idle", || {
+            tracker.totals().1 == 1 && tracker.in_flight() == 0
+        })
+        .await;
+
+        let drain = tokio::spawn(tracker.drain(quick()));
+        tracker.reached(Phase::Draining).await;
+        sleep(Duration::from_millis(100)).await;
+        // Races the GOAWAY: between it and our PONG a stream may still be opened, and is answered.
+        client.send_bytes(&get(3, "/slow")).await;
+        let bytes = client.rest_bytes().await.unwrap();
+        assert!(has(&bytes, GOAWAY_ALL) && has(&bytes, PING));
+        assert!(has(&bytes, b"slow\n"), "the stream that raced is answered");
+        let last = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x03\0\0\0\0";
+        assert!(has(&bytes, last), "a second GOAWAY names it as the last");
+        let report = timeout(BOUND, drain).await.unwrap().unwrap();
+        assert!(
+            report.is_clean() && report.cutoff == Duration::ZERO,
+            "{report}"
+        );
+        assert_eq!(report.requests, 2);
+    }
+
+    #[tokio::test]
+    async fn half_a_preface_does_not_hold_the_drain() {
+        let tracker = Tracker::new();
+        let mut client = Raw::connect(serve(&tracker).await).await;
+        client.send(&PREFACE[..10]).await;
+        until("a connection", || tracker.counts().total() == 1).await;
+        sleep(Duration::from_millis(50)).await;
+        let report = timeout(BOUND, tracker.drain(quick())).await.unwrap();
+        assert_eq!(
+            (report.cutoff, report.left),
+            (Duration::ZERO, 0),
+            "{report}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_peer_without_a_request_gets_its_goaways_and_does_not_hold_the_drain() {
+        let tracker = Tracker::new();
+        let mut client = connect(&tracker).await;
+        until("a connection", || tracker.counts().total() == 1).await;
+        sleep(Duration::from_millis(50)).await;
+        let drain = tokio::spawn(tracker.drain(quick().with_first_request_grace(BOUND)));
+        let bytes = client.rest_bytes().await.unwrap();
+        assert!(has(&bytes, GOAWAY_ALL));
+        assert!(
+            has(&bytes, b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+            "nothing was processed"
+        );
+        assert!(timeout(BOUND, drain).await.unwrap().unwrap().is_clean());
+    }
+}

@@ -88,6 +88,7 @@ fn tell<C: GracefulConnection>(
     }
     if let Some(connection) = connection.as_pin_mut() {
         connection.graceful_shutdown();
+        part.cell().set_going_away();
         *told = true;
     }
 }

@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -11,7 +12,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::Peek;
+use super::{
+    Peek,
+    frames::{Frames, PONG},
+};
 use crate::{
     phase::Phase,
     state::{Cell, IoPart, Orders},
@@ -31,8 +35,50 @@ pub struct ConnIo<T: Peek> {
     stream: Owned<T>,
     ahead: Ahead,
     lingering: Option<Pin<Box<Sleep>>>,
+    http2: Option<Box<Http2>>,
     at_end: bool,
     part: IoPart,
+}
+
+/// How long a peer may take for the PONG to our GOAWAY, counted from the GOAWAY's flush: a round trip, amply.
+const PONG_GRACE: Duration = Duration::from_secs(1);
+
+/// What is kept of a connection that speaks HTTP/2.
+#[derive(Debug, Default)]
+struct Http2 {
+    frames: Frames,
+    /// Runs from the flush of the GOAWAY.
+    pong: Option<Pin<Box<Sleep>>>,
+    answered: bool,
+}
+
+impl Http2 {
+    /// The GOAWAY is with the kernel: from now on the peer has its time.
+    fn expect_pong(&mut self, cx: &mut Context<'_>) {
+        if self.pong.is_none() {
+            let mut pong = Box::pin(sleep(PONG_GRACE));
+            // Polled for its wake-up: the next read may be the one it causes.
+            let _ = pong.as_mut().poll(cx);
+            self.pong = Some(pong);
+        }
+    }
+
+    /// Waits for the moment to answer our own PING: the peer did not in time, and is not in the middle of a frame.
+    fn poll_pong(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<()> {
+        let Some(pong) = &mut self.pong else {
+            return Poll::Pending;
+        };
+        if self.answered || self.frames.has_ponged() {
+            return Poll::Pending;
+        }
+        ready!(pong.as_mut().poll(cx));
+        if !self.frames.is_between() || buf.remaining() < PONG.len() {
+            return Poll::Pending;
+        }
+        buf.put_slice(&PONG);
+        self.answered = true;
+        Poll::Ready(())
+    }
 }
 
 /// Bytes that were read before the server asked for them.
@@ -64,6 +110,7 @@ impl<T: Peek> ConnIo<T> {
             stream: Owned(Some(stream)),
             ahead: Ahead::default(),
             lingering: None,
+            http2: None,
             at_end: false,
             part,
         }
@@ -115,7 +162,7 @@ impl<T: Peek> ConnIo<T> {
                 self.note(read);
                 Poll::Ready(Ok(()))
             }
-            Poll::Pending => self.end_if_ordered(cx),
+            Poll::Pending => self.end_if_ordered(cx, buf),
         }
     }
 
@@ -123,16 +170,24 @@ impl<T: Peek> ConnIo<T> {
         let cell = self.cell();
         if read.is_empty() {
             self.at_end = true;
-        } else if cell.begun() == 0 && read.starts_with(b"PRI") {
+        } else if cell.begun() == 0 && self.http2.is_none() && read.starts_with(b"PRI") {
             // No HTTP/1 request has this method: it is reserved (RFC 9113 §11.6).
             cell.set_http2();
+            self.http2 = Some(Box::default());
         } else {
             cell.note_read();
+        }
+        if let Some(http2) = &mut self.http2 {
+            http2.frames.follow(read);
         }
     }
 
     /// Nothing to read. If the connection is to close and nothing is on the way, that is the end.
-    fn end_if_ordered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn end_if_ordered(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let cell = self.cell();
         if self.part.is_hijacked() {
             // The connection future has gone: orders reach the new owner here.
@@ -141,8 +196,14 @@ impl<T: Peek> ConnIo<T> {
                 false => Poll::Pending,
             };
         }
-        let orders = cell.orders();
-        if !orders.says(Orders::CLOSE) || cell.is_http2() || !cell.is_quiet() {
+        if let Some(http2) = &mut self.http2 {
+            if http2.poll_pong(cx, buf).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // An HTTP/2 connection that got as far as a request is closed by its server, after the GOAWAYs.
+        let close = cell.orders().says(Orders::CLOSE) && !(cell.is_http2() && cell.begun() > 0);
+        if !close || !cell.is_quiet() {
             return Poll::Pending;
         }
         match self.stream().has_bytes() {
@@ -234,6 +295,10 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.pinned().poll_flush(cx))?;
         self.cell().note_flushed();
+        let going_away = self.cell().is_going_away();
+        if let Some(http2) = self.http2.as_mut().filter(|_| going_away) {
+            http2.expect_pong(cx);
+        }
         Poll::Ready(Ok(()))
     }
 

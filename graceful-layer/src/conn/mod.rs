@@ -3,6 +3,7 @@
 //! The three share one cell of the tracker. Any of them may be left out; what the missing one would have seen is
 //! then not known.
 
+mod frames;
 mod future;
 mod graceful;
 #[cfg(feature = "hyper")]
@@ -61,7 +62,8 @@ impl Connection {
 
     /// Wraps the connection's stream: it notes what is read, written and closed, and closes politely.
     ///
-    /// Wrap the stream that the peer's bytes come from, inside of TLS and of hyper's `TokioIo`.
+    /// Wrap the stream that carries HTTP: outside of TLS, inside of hyper's `TokioIo`. A stream that is not a socket needs
+    /// a [`Peek`] of its own.
     pub fn io<T: Peek>(&self, stream: T) -> ConnIo<T> {
         ConnIo::new(stream, self.part.io())
     }

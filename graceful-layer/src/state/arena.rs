@@ -370,13 +370,23 @@ mod tests {
         let place = || std::ptr::from_ref(arena.loose_cell()).addr();
         // Threads are numbered one after the other, so two that follow each other use different cells.
         let places: Vec<_> = (0..8)
-            .map(|_| std::thread::spawn(move || (thread_index(), place())).join().unwrap())
+            .map(|_| {
+                std::thread::spawn(move || (thread_index(), place()))
+                    .join()
+                    .unwrap()
+            })
             .collect();
         for (one, other) in places.iter().zip(&places[1..]) {
             let same_cell = one.0 % 2 == other.0 % 2;
             assert_eq!(one.1 == other.1, same_cell);
-            assert!(same_cell || one.1.abs_diff(other.1) >= 128, "on one line: {one:?} {other:?}");
+            assert!(
+                same_cell || one.1.abs_diff(other.1) >= 128,
+                "on one line: {one:?} {other:?}"
+            );
         }
-        assert!(places.iter().any(|place| place.1 != places[0].1), "all on one cell");
+        assert!(
+            places.iter().any(|place| place.1 != places[0].1),
+            "all on one cell"
+        );
     }
 }

@@ -19,6 +19,7 @@ const IO_OPEN: u32 = 1 << 24;
 const HANDSHAKING: u32 = 1 << 25;
 const HIJACKED: u32 = 1 << 26;
 const HTTP2: u32 = 1 << 27;
+const GOING_AWAY: u32 = 1 << 28;
 
 /// Bytes came of which no request has been made yet.
 const READ: u8 = 1;
@@ -107,6 +108,15 @@ impl Cell {
             self.life.fetch_or(HTTP2, Relaxed);
         }
         self.io.store(self.io.load(Relaxed) & !READ, Relaxed);
+    }
+
+    /// Whether the connection future was told to send its GOAWAY.
+    pub(crate) fn is_going_away(&self) -> bool {
+        self.life.load(Relaxed) & GOING_AWAY != 0
+    }
+
+    pub(crate) fn set_going_away(&self) {
+        self.life.fetch_or(GOING_AWAY, Relaxed);
     }
 
     pub(crate) fn set_handshaking(&self, on: bool) {

@@ -1,4 +1,6 @@
 //! Who is asked to close, and when: one walk over all connections instead of a timer in each (law 6).
+//!
+//! An HTTP/2 connection that is asked sends its GOAWAYs and is closed by hyper; in a drain it has been told already.
 
 use std::time::Duration;
 
@@ -17,7 +19,6 @@ pub(super) struct Sweep {
     spread: u32,
     first_request: u32,
     head: u32,
-    silent_http2: u32,
 }
 
 impl Sweep {
@@ -28,7 +29,6 @@ impl Sweep {
             spread: 0,
             first_request: millis(timeouts.first_request),
             head: millis(timeouts.head),
-            silent_http2: millis(timeouts.idle),
         }
     }
 
@@ -41,16 +41,12 @@ impl Sweep {
             spread: millis(grace.idle_spread).min(one_ms_each),
             first_request: millis(grace.first_request_grace),
             head: millis(grace.first_request_grace),
-            silent_http2: millis(grace.first_request_grace),
         }
     }
 
     /// What `cell` must be ordered at `now`, if anything.
     pub(super) fn due(&self, cell: &Cell, now: u32) -> Option<u32> {
         let (since, wait, order) = match cell.state() {
-            // hyper has been told and closes an idle HTTP/2 connection itself, at the peer's PONG. This is for
-            // peers that never send it; one that is slow to read still sends WINDOW_UPDATEs.
-            ConnState::Idle if cell.is_http2() => (cell.since(), self.silent_http2, Orders::CUT),
             ConnState::Idle => (cell.since(), self.idle + self.share(cell), Orders::CLOSE),
             ConnState::New => (cell.opened(), self.first_request, Orders::CLOSE),
             ConnState::Handshaking => (cell.opened(), self.first_request, Orders::CUT),

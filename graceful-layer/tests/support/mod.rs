@@ -95,6 +95,10 @@ impl Raw {
         self.0.write_all(bytes.as_bytes()).await.unwrap();
     }
 
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.unwrap();
+    }
+
     pub(crate) async fn get(&mut self, path: &str) -> String {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"))
             .await;
@@ -135,11 +139,15 @@ impl Raw {
 
     /// Everything until the end of file; an error if it was a reset.
     pub(crate) async fn rest(&mut self) -> std::io::Result<String> {
+        Ok(String::from_utf8_lossy(&self.rest_bytes().await?).into_owned())
+    }
+
+    pub(crate) async fn rest_bytes(&mut self) -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         timeout(BOUND, self.0.read_to_end(&mut bytes))
             .await
             .expect("an end in time")?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(bytes)
     }
 }
 

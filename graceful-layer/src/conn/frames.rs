@@ -1,0 +1,111 @@
+//! Where in an HTTP/2 client's bytes a frame ends, and whether it has answered the PING of a GOAWAY.
+//!
+//! h2 sends its second GOAWAY only at the peer's PONG, and waits for that without bound; there is no call to send it
+//! earlier (hyperium/hyper#4170). A peer that stays silent is therefore answered for: between two of its frames, the I/O
+//! wrapper shows hyper the PONG that did not come.
+
+/// What a client sends first (RFC 9113 §3.4), counted as if it were the payload of a frame.
+const PREFACE: usize = 24;
+const HEADER: usize = 9;
+const PING: u8 = 6;
+const ACK: u8 = 1;
+
+/// The PONG to the PING that h2 sends with its first GOAWAY: h2's fixed payload.
+pub(super) const PONG: [u8; HEADER + 8] =
+    *b"\0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54";
+
+/// Follows the frames of one direction. Costs a few steps per frame, nothing per byte.
+#[derive(Debug)]
+pub(super) struct Frames {
+    header: [u8; HEADER],
+    /// How much of the next header is there.
+    have: usize,
+    /// How much of the current frame's payload is still to come.
+    rest: usize,
+    ponged: bool,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self {
+            header: [0; HEADER],
+            have: 0,
+            rest: PREFACE,
+            ponged: false,
+        }
+    }
+}
+
+impl Frames {
+    pub(super) fn follow(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let skip = self.rest.min(bytes.len());
+            self.rest -= skip;
+            bytes = &bytes[skip..];
+            let take = (HEADER - self.have).min(bytes.len());
+            if self.rest > 0 || take == 0 {
+                continue;
+            }
+            self.header[self.have..self.have + take].copy_from_slice(&bytes[..take]);
+            self.have += take;
+            bytes = &bytes[take..];
+            if self.have == HEADER {
+                self.begin();
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        let [a, b, c, kind, flags, ..] = self.header;
+        self.rest = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        self.have = 0;
+        // We never send another PING, so an answer is the answer.
+        self.ponged |= kind == PING && flags & ACK != 0;
+    }
+
+    pub(super) fn is_between(&self) -> bool {
+        self.rest == 0 && self.have == 0
+    }
+
+    pub(super) fn has_ponged(&self) -> bool {
+        self.ponged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+        \0\0\0\x04\0\0\0\0\0\
+        \0\0\x04\x08\0\0\0\0\0\0\0\0\x01\
+        \0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54";
+
+    #[test]
+    fn boundaries_are_found_however_the_bytes_come() {
+        let ends = [24, 33, 46, 63];
+        for step in 1..=CLIENT.len() {
+            let mut frames = Frames::default();
+            let mut seen = 0;
+            for part in CLIENT.chunks(step) {
+                frames.follow(part);
+                seen += part.len();
+                assert_eq!(
+                    frames.is_between(),
+                    ends.contains(&seen),
+                    "after {seen} by {step}"
+                );
+                assert_eq!(
+                    frames.has_ponged(),
+                    seen >= 46 + HEADER,
+                    "after {seen} by {step}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_pong_is_one_whole_frame() {
+        assert_eq!(PONG, CLIENT[46..]);
+    }
+}
