@@ -30,8 +30,8 @@ impl Head {
         }
     }
 
-    /// Notes that the answer is there, and has it say that it is the last one of its connection, if it is: never on HTTP/2, where the header is
-    /// illegal (law 4).
+    /// Notes that the answer is there, and has it say that it is the last one of its connection, if it is: never on
+    /// HTTP/2, where the header is illegal (law 4).
     pub(crate) fn answer<B>(&mut self, response: &mut Response<B>) {
         // The body of an answer to HEAD is never sent.
         self.finished = self.method == Method::HEAD;
@@ -39,6 +39,10 @@ impl Head {
         // The number of requests is as good as dice for spreading a share over many.
         let dice = || (cell.begun().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
         if self.version < Version::HTTP_2 && cell.orders().retires(dice) {
+            if self.version < Version::HTTP_11 {
+                // hyper adds `keep-alive` for a client of HTTP/1.0 that asked for it, unless the answer is HTTP/1.0 too.
+                *response.version_mut() = self.version;
+            }
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));

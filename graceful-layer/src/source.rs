@@ -1,5 +1,7 @@
 //! Where a service counts its requests: on its connection, or on the thread that calls it.
 
+use http::{Method, Request, Version};
+
 use crate::{
     Tracker,
     state::{Part, RequestGuard},
@@ -25,9 +27,14 @@ impl Source {
         }
     }
 
-    pub(crate) fn note_http2(&self) {
-        if let Self::Connection(part) = self {
+    /// Notes what matters for how the connection is closed.
+    #[inline]
+    pub(crate) fn note<B>(&self, request: &Request<B>) {
+        let Self::Connection(part) = self else { return };
+        if request.version() == Version::HTTP_2 {
             part.cell().set_http2();
+        } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            part.cell().note_upload();
         }
     }
 }

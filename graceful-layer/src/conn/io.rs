@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 use super::{
@@ -25,16 +25,17 @@ use crate::{
 ///
 /// In normal service it forwards everything and notes the first bytes of a request and the flush of its answer. When
 /// the drain asks an idle connection to close, a read reports end of file once nothing has arrived, by a last look
-/// into the kernel; the server then shuts the stream down as if the client had. A shutdown during a stop half-closes,
-/// reads on for [`Grace::linger`](crate::Grace::linger) or until the peer closes, and only then completes, because
-/// closing a socket with unread bytes makes the kernel reset it and the client lose the answer.
+/// into the kernel; the server then shuts the stream down as if the client had. A shutdown during a stop, or after a
+/// request that had a body, half-closes, reads on until the peer closes or is quiet for
+/// [`Grace::linger`](crate::Grace::linger), and only then completes, because closing a socket with unread bytes makes
+/// the kernel reset it and the client lose the answer.
 ///
 /// # References
 /// RFC 9112 §9.6 (tear-down in stages).
 pub struct ConnIo<T: Peek> {
     stream: Owned<T>,
     ahead: Ahead,
-    lingering: Option<Pin<Box<Sleep>>>,
+    lingering: Option<Box<Linger>>,
     http2: Option<Box<Http2>>,
     at_end: bool,
     part: IoPart,
@@ -213,19 +214,55 @@ impl<T: Peek> ConnIo<T> {
         }
     }
 
+    /// Reads and forgets, until the peer closes, has been quiet for the linger, or goes on for too long.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut bytes = [0; 1024];
+        let mut bytes = [0; 4096];
         loop {
             let mut buf = ReadBuf::new(&mut bytes);
-            match self.pinned().poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
-                Poll::Pending => match &mut self.lingering {
-                    Some(bound) => return bound.as_mut().poll(cx),
-                    None => return Poll::Ready(()),
-                },
+            let read = self.pinned().poll_read(cx, &mut buf);
+            let Some(lingering) = &mut self.lingering else {
+                return Poll::Ready(());
+            };
+            match read {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => lingering.extend(),
                 Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return lingering.quiet.as_mut().poll(cx),
             }
         }
+    }
+
+    /// Whether the peer may still send: then closing would make the kernel reset what it has not read yet.
+    fn must_linger(&self) -> bool {
+        let cell = self.cell();
+        let orders = cell.orders();
+        let stopping = orders.phase() >= Phase::LameDuck || orders.says(Orders::CLOSE);
+        (stopping || cell.has_upload()) && !self.at_end && !cell.arena().linger().is_zero()
+    }
+}
+
+/// How long a peer may go on sending into a connection that we have closed, like nginx's `lingering_time`.
+const LONGEST_LINGER: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct Linger {
+    quiet: Pin<Box<Sleep>>,
+    pause: Duration,
+    end: Instant,
+}
+
+impl Linger {
+    fn new(pause: Duration) -> Self {
+        Self {
+            quiet: Box::pin(sleep(pause)),
+            pause,
+            end: Instant::now() + LONGEST_LINGER,
+        }
+    }
+
+    fn extend(&mut self) {
+        self.quiet
+            .as_mut()
+            .reset((Instant::now() + self.pause).min(self.end));
     }
 }
 
@@ -305,13 +342,11 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             ready!(self.pinned().poll_shutdown(cx))?;
-            let orders = self.cell().orders();
-            let closing = orders.phase() >= Phase::LameDuck || orders.says(Orders::CLOSE);
-            let linger = self.cell().arena().linger();
-            if !closing || self.at_end || linger.is_zero() {
+            if !self.must_linger() {
                 return Poll::Ready(Ok(()));
             }
-            self.lingering = Some(Box::pin(sleep(linger)));
+            self.cell().note_half_closed();
+            self.lingering = Some(Box::new(Linger::new(self.cell().arena().linger())));
         }
         self.poll_linger(cx).map(Ok)
     }

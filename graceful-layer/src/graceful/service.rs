@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -80,8 +80,6 @@ where
 
 fn begin<B>(source: &Source, request: &Request<B>) -> Head {
     let guard = source.begin();
-    if request.version() == Version::HTTP_2 {
-        source.note_http2();
-    }
+    source.note(request);
     Head::of(request, guard)
 }

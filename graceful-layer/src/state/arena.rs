@@ -15,6 +15,9 @@ use crate::{
 
 const CHUNK: usize = if cfg!(graceful_loom) { 2 } else { 64 };
 
+/// Milliseconds, until a drain brings its own.
+const LINGER: u32 = 500;
+
 type Chunk = [Cell; CHUNK];
 
 /// A cell or lock on lines of its own: neighbours belong to other threads.
@@ -33,6 +36,13 @@ struct Shard {
     requests: u64,
 }
 
+/// What holds the drain besides connections and requests, by number and label.
+#[derive(Debug, Default)]
+struct Beacons {
+    lit: Vec<(u64, String)>,
+    count: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Arena {
     /// Read at every request, written ten times a second.
@@ -45,7 +55,7 @@ pub(crate) struct Arena {
     bell: Bell,
     /// How long to read from a connection that we closed, in milliseconds.
     linger: AtomicU32,
-    beacons: Mutex<Vec<(u64, String)>>,
+    beacons: Mutex<Beacons>,
     abandoned: Mutex<Vec<Abandoned>>,
 }
 
@@ -83,8 +93,8 @@ impl Arena {
                 .collect(),
             loose: OnceLock::new(),
             bell: Bell::new(),
-            linger: AtomicU32::new(0),
-            beacons: Mutex::new(Vec::new()),
+            linger: AtomicU32::new(LINGER),
+            beacons: Mutex::new(Beacons::default()),
             abandoned: Mutex::new(Vec::new()),
         }));
         arena
@@ -95,7 +105,7 @@ impl Arena {
 
     fn is_free(&self) -> bool {
         let free = |shard: &Shard| shard.live == 0 && shard.lingering.iter().all(|c| c.is_free());
-        lock(&self.beacons).is_empty()
+        lock(&self.beacons).lit.is_empty()
             && self.loose().iter().all(|cell| cell.0.in_flight() == 0)
             && self.shards.iter().all(|shard| free(&lock(&shard.0)))
     }
@@ -104,6 +114,7 @@ impl Arena {
         self.tick.0.store(0, Relaxed);
         self.orders.store(0, Relaxed);
         self.next_id.store(1, Relaxed);
+        self.linger.store(LINGER, Relaxed);
         lock(&self.abandoned).clear();
         for cell in self.loose() {
             cell.0.reset();
@@ -174,7 +185,7 @@ impl Arena {
 
     /// Connections, requests that outlive or lack theirs, beacons. Zero stays zero once nothing can begin any more.
     pub(crate) fn outstanding(&self) -> usize {
-        let mut count = lock(&self.beacons).len();
+        let mut count = lock(&self.beacons).lit.len();
         count += self
             .loose()
             .iter()
@@ -268,18 +279,21 @@ impl Arena {
     // Beacons: they hold the drain like a connection does.
 
     pub(crate) fn light(&self, label: String) -> u64 {
-        let id = self.next_id.fetch_add(1, Relaxed);
-        lock(&self.beacons).push((id, label));
+        let mut beacons = lock(&self.beacons);
+        beacons.count += 1;
+        let id = beacons.count;
+        beacons.lit.push((id, label));
         id
     }
 
     pub(crate) fn put_out(&self, id: u64) {
-        lock(&self.beacons).retain(|beacon| beacon.0 != id);
+        lock(&self.beacons).lit.retain(|beacon| beacon.0 != id);
         self.bell.ring();
     }
 
     pub(crate) fn beacons(&self) -> Vec<String> {
         lock(&self.beacons)
+            .lit
             .iter()
             .map(|beacon| beacon.1.clone())
             .collect()

@@ -25,6 +25,8 @@ const GOING_AWAY: u32 = 1 << 28;
 const READ: u8 = 1;
 /// An answer is owed, or not flushed.
 const OWED: u8 = 2;
+/// The last request may have had a body, which may not have been read to its end.
+const UPLOAD: u8 = 4;
 
 #[derive(Default)]
 struct Cold {
@@ -135,7 +137,7 @@ impl Cell {
             () if life & PARTS == 0 => ConnState::Closed,
             () if life & HIJACKED != 0 => ConnState::Hijacked,
             () if life & HANDSHAKING != 0 => ConnState::Handshaking,
-            () if self.in_flight() > 0 || io != 0 => ConnState::Active,
+            () if self.in_flight() > 0 || io & (READ | OWED) != 0 => ConnState::Active,
             () if self.begun() > 0 => ConnState::Idle,
             () => ConnState::New,
         }
@@ -148,7 +150,7 @@ impl Cell {
 
     /// Whether closing now can lose nothing that this process knows of.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.in_flight() == 0 && self.io.load(Relaxed) == 0
+        self.in_flight() == 0 && self.io.load(Relaxed) & (READ | OWED) == 0
     }
 
     // What the connection's own task notes (invariant 7).
@@ -170,6 +172,20 @@ impl Cell {
     #[inline]
     pub(crate) fn note_request(&self) {
         self.io.store(OWED, Relaxed);
+    }
+
+    /// Our end is closed, the last answer with the kernel: what still comes is read and forgotten.
+    pub(crate) fn note_half_closed(&self) {
+        self.io.store(0, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn note_upload(&self) {
+        self.io.store(self.io.load(Relaxed) | UPLOAD, Relaxed);
+    }
+
+    pub(crate) fn has_upload(&self) -> bool {
+        self.io.load(Relaxed) & UPLOAD != 0
     }
 
     /// Everything written is with the kernel. The answer is out once its request is over too.

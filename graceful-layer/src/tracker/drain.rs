@@ -32,6 +32,7 @@ pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) 
         return report.clone();
     }
     let wanted = tracker.0.wanted.subscribe();
+    tracker.arena().set_linger(grace.linger);
     let mut drain = Drain {
         tracker,
         signal,
@@ -290,7 +291,6 @@ impl Drain {
         if self.wanted() < phase {
             self.tracker.0.wanted.send_replace(phase);
         }
-        self.tracker.arena().set_linger(self.grace.linger);
         self.tracker.arena().order(Orders::new(phase, 0), |_| 0);
         self.announce(phase, phase > Phase::Draining);
         log::phase(&self.tracker, phase);

@@ -29,6 +29,7 @@ pub(crate) const BOUND: Duration = Duration::from_secs(20);
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
     pub(crate) stop: Trigger,
+    signal: ShutdownSignal,
     pub(crate) tracker: Tracker,
     pub(crate) report: JoinHandle<io::Result<Report>>,
 }
@@ -38,18 +39,22 @@ impl Server {
         let listener = HandoffListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().as_tcp().unwrap();
         let (stop, signal) = ShutdownSignal::manual();
-        let serve = configure(serve(listener, app).stop_on(signal).grace(quick()));
+        let serve = configure(serve(listener, app).stop_on(signal.clone()).grace(quick()));
         let tracker = serve.tracker().clone();
         Self {
             addr,
             stop,
+            signal,
             tracker,
             report: tokio::spawn(serve.into_future()),
         }
     }
 
     pub(crate) async fn stopped(self) -> Report {
-        self.stop.fire();
+        // A second delivery would cut.
+        if !self.signal.has_fired() {
+            self.stop.fire();
+        }
         timeout(BOUND, self.report)
             .await
             .expect("a stop in time")
