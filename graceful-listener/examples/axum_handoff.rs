@@ -5,7 +5,11 @@
 //! Break it: move the program away before the HUP, and see the old process go on and say why.
 //! TERM or Ctrl-C ends it; what is being answered is answered first.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the output is what is to be seen")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the output is what is to be seen"
+)]
 
 use std::io;
 use std::process::id;
@@ -24,7 +28,12 @@ async fn main() -> io::Result<()> {
 
     // From here on this process may accept. With a predecessor that is when it has let go.
     graceful_listener::ready().await?;
-    println!("process {}, generation {}, on {}", id(), generation(), lent.local_addr());
+    println!(
+        "process {}, generation {}, on {}",
+        id(),
+        generation(),
+        lent.local_addr()
+    );
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serve = axum::serve(listener, app).with_graceful_shutdown(async { _ = stopped.await });
@@ -60,7 +69,6 @@ async fn until_told_to_stop(listener: &HandoffListener) -> io::Result<Option<Han
         }
     }
 }
-
 
 async fn restart(listener: &HandoffListener) -> Result<Handover, HandoffError> {
     let successor = Successor::builder().start(&[listener]).await?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::{Kind, ListenError};
+use crate::platform::abstract_names::SUPPORTED;
 
 /// The address a listener is bound to.
 ///
@@ -89,7 +90,12 @@ impl FromStr for ListenAddr {
     type Err = ListenError;
 
     fn from_str(text: &str) -> Result<Self, ListenError> {
-        let malformed = |why| ListenError::new(Kind::MalformedAddr { text: text.to_owned(), why });
+        let malformed = |why| {
+            ListenError::new(Kind::MalformedAddr {
+                text: text.to_owned(),
+                why,
+            })
+        };
         match text.strip_prefix("unix:") {
             Some("" | "@") => Err(malformed("the path is empty")),
             Some(path) if path.contains('\0') => Err(malformed("the path contains a NUL byte")),
@@ -146,8 +152,10 @@ impl From<Infallible> for ListenError {
 
 /// The name in the abstract namespace that a path of the form `@name` stands for.
 pub(crate) fn abstract_name(path: &Path) -> Option<&[u8]> {
-    let supported = cfg!(any(target_os = "linux", target_os = "android"));
-    path.as_os_str().as_bytes().strip_prefix(b"@").filter(|_| supported)
+    path.as_os_str()
+        .as_bytes()
+        .strip_prefix(b"@")
+        .filter(|_| SUPPORTED)
 }
 
 /// The path independent of later changes of the working directory; `@name` stays as it is.
@@ -168,7 +176,13 @@ mod tests {
 
     #[test]
     fn every_form_reads_back_as_it_was_written() {
-        for text in ["127.0.0.1:8080", "[::1]:80", "0.0.0.0:0", "unix:/run/a.sock", "unix:rel"] {
+        for text in [
+            "127.0.0.1:8080",
+            "[::1]:80",
+            "0.0.0.0:0",
+            "unix:/run/a.sock",
+            "unix:rel",
+        ] {
             assert_eq!(addr(text).to_string(), text);
         }
         assert_eq!(addr("unix:@app").as_unix(), Some(Path::new("@app")));
@@ -177,8 +191,21 @@ mod tests {
 
     #[test]
     fn anything_else_is_a_malformed_address_that_is_quoted() {
-        let bad = ["", "localhost:80", ":80", "1.2.3.4", "::1:80:", "unix:", "unix:@", "/a", "a\0"];
-        for text in bad.iter().chain(&["unix:/a\0b", "127.0.0.1:65536", "http://127.0.0.1:80"]) {
+        let bad = [
+            "",
+            "localhost:80",
+            ":80",
+            "1.2.3.4",
+            "::1:80:",
+            "unix:",
+            "unix:@",
+            "/a",
+            "a\0",
+        ];
+        for text in bad
+            .iter()
+            .chain(&["unix:/a\0b", "127.0.0.1:65536", "http://127.0.0.1:80"])
+        {
             let error = text.parse::<ListenAddr>().unwrap_err();
             assert!(error.is_malformed_addr(), "{text:?}");
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");

@@ -11,7 +11,7 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::net::{SocketType, sockopt};
 use socket2::{SockAddr, SockRef};
 
-use crate::ListenAddr;
+use crate::{ListenAddr, platform};
 
 /// What is wrong with a descriptor.
 #[derive(Debug)]
@@ -81,7 +81,9 @@ fn check_protocol(fd: BorrowedFd<'_>, addr: &ListenAddr) -> Result<(), Fault> {
     match sockopt::socket_protocol(fd)? {
         Some(protocol) if addr.as_tcp().is_some() => match protocol.as_raw().get() {
             6 | MPTCP => Ok(()),
-            other => Err(Fault::WrongType(format!("its protocol is number {other}, not TCP"))),
+            other => Err(Fault::WrongType(format!(
+                "its protocol is number {other}, not TCP"
+            ))),
         },
         _ => Ok(()),
     }
@@ -92,17 +94,14 @@ fn check_protocol(_fd: BorrowedFd<'_>, _addr: &ListenAddr) -> Result<(), Fault> 
     Ok(())
 }
 
-/// Apple's systems declare SO_ACCEPTCONN but do not answer it; there a connection is at least
-/// told from a listener.
 fn check_listening(fd: BorrowedFd<'_>) -> Result<(), Fault> {
     if SockRef::from(&fd).peer_addr().is_ok() {
         return Err(Fault::NotListening("it is a connection"));
     }
-    #[cfg(not(target_vendor = "apple"))]
-    if !sockopt::socket_acceptconn(fd)? {
-        return Err(Fault::NotListening("nobody called listen(2) on it"));
+    match platform::is_listening(fd)? {
+        true => Ok(()),
+        false => Err(Fault::NotListening("nobody called listen(2) on it")),
     }
-    Ok(())
 }
 
 fn type_name(kind: SocketType) -> String {

@@ -24,16 +24,42 @@ pub struct ListenError(Arc<Kind>);
 
 #[derive(Debug)]
 pub(crate) enum Kind {
-    AddrInUse { addr: ListenAddr, why: &'static str },
-    AddressMismatch { wanted: ListenAddr, found: Vec<String> },
-    Ambiguous { found: Vec<String> },
-    BadName { name: String },
-    Bind { addr: ListenAddr, step: &'static str, cause: io::Error },
+    AddrInUse {
+        addr: ListenAddr,
+        why: &'static str,
+    },
+    AddressMismatch {
+        wanted: ListenAddr,
+        found: Vec<String>,
+    },
+    Ambiguous {
+        found: Vec<String>,
+    },
+    BadName {
+        name: String,
+    },
+    Bind {
+        addr: ListenAddr,
+        step: &'static str,
+        cause: io::Error,
+    },
     Handoff(HandoffError),
-    MalformedAddr { text: String, why: &'static str },
-    MalformedEnv { name: &'static str, value: String, why: String },
-    NoneInherited { why: String },
-    Unusable { fd: RawFd, fault: Fault },
+    MalformedAddr {
+        text: String,
+        why: &'static str,
+    },
+    MalformedEnv {
+        name: &'static str,
+        value: String,
+        why: String,
+    },
+    NoneInherited {
+        why: String,
+    },
+    Unusable {
+        fd: RawFd,
+        fault: Fault,
+    },
 }
 
 impl ListenError {
@@ -135,12 +161,18 @@ impl fmt::Display for ListenError {
                 found.join(", ")
             ),
             Kind::BadName { name } => {
-                write!(f, "listener name {name:?} is empty or longer than 255 bytes")
+                write!(
+                    f,
+                    "listener name {name:?} is empty or longer than 255 bytes"
+                )
             }
             Kind::Bind { addr, step, .. } => write!(f, "cannot {step} {addr}"),
             Kind::Handoff(_) => f.write_str("the predecessor did not hand its listeners over"),
             Kind::MalformedAddr { text, why } => {
-                write!(f, "malformed address {text:?}: {why}; write 127.0.0.1:80 or unix:/path")
+                write!(
+                    f,
+                    "malformed address {text:?}: {why}; write 127.0.0.1:80 or unix:/path"
+                )
             }
             Kind::MalformedEnv { name, value, why } => {
                 write!(f, "malformed environment variable {name}={value:?}: {why}")
@@ -165,7 +197,10 @@ impl Error for ListenError {
         match &*self.0 {
             Kind::Bind { cause, .. } => Some(cause),
             Kind::Handoff(cause) => Some(cause),
-            Kind::Unusable { fault: Fault::Os(cause), .. } => Some(cause),
+            Kind::Unusable {
+                fault: Fault::Os(cause),
+                ..
+            } => Some(cause),
             _ => None,
         }
     }

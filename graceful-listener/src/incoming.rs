@@ -40,7 +40,10 @@ type Accepting = Pin<Box<dyn Future<Output = io::Result<(Stream, PeerAddr)>> + S
 impl Incoming {
     pub(crate) fn new(listener: HandoffListener) -> Self {
         let accepting = accept(&listener);
-        Self { listener, accepting }
+        Self {
+            listener,
+            accepting,
+        }
     }
 
     /// Returns the listener.
@@ -66,7 +69,9 @@ impl futures_core::Stream for Incoming {
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("Incoming")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }
 

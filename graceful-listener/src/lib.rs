@@ -19,6 +19,7 @@ mod listener;
 mod log;
 mod options;
 mod peer;
+mod platform;
 mod reactor;
 mod stream;
 mod sys;

@@ -13,23 +13,39 @@ macro_rules! event {
 /// Inherited listeners that nobody claimed are being closed.
 pub(crate) fn unclaimed(names: &[String]) {
     for _name in names {
-        event!(warn, name = _name, "closing an inherited listener that nobody claimed");
+        event!(
+            warn,
+            name = _name,
+            "closing an inherited listener that nobody claimed"
+        );
     }
 }
 
 /// The variable of a hand-over is there, but not the channel it names.
 pub(crate) fn stale_channel(_fd: RawFd) {
-    event!(debug, fd = _fd, "GRACEFUL_HANDOFF was meant for an ancestor of this process");
+    event!(
+        debug,
+        fd = _fd,
+        "GRACEFUL_HANDOFF was meant for an ancestor of this process"
+    );
 }
 
 /// The predecessor let go.
 pub(crate) fn committed(_generation: u32) {
-    event!(info, generation = _generation, "the predecessor handed over");
+    event!(
+        info,
+        generation = _generation,
+        "the predecessor handed over"
+    );
 }
 
 /// The predecessor died before it let go.
 pub(crate) fn promoted(_generation: u32) {
-    event!(warn, generation = _generation, "the predecessor is gone, taking over");
+    event!(
+        warn,
+        generation = _generation,
+        "the predecessor is gone, taking over"
+    );
 }
 
 /// The state machine of the hand-over moved.

@@ -100,7 +100,10 @@ impl ListenOptions {
     /// As [`HandoffListener::from_env`]; if one of them is unusable, none is taken.
     pub fn all_from_env(&self) -> Result<Vec<HandoffListener>, ListenError> {
         let all = inherited::all(self.name.as_deref())?;
-        Ok(all.into_iter().map(|(name, offer)| self.accept_offer(name, offer)).collect())
+        Ok(all
+            .into_iter()
+            .map(|(name, offer)| self.accept_offer(name, offer))
+            .collect())
     }
 
     /// Takes the inherited listener for `addr` or binds one, as
@@ -133,7 +136,10 @@ impl ListenOptions {
     pub fn from_fd(&self, fd: OwnedFd) -> Result<HandoffListener, ListenError> {
         self.check_name()?;
         let addr = check(fd.as_fd()).map_err(|fault| {
-            ListenError::new(Kind::Unusable { fd: fd.as_raw_fd(), fault })
+            ListenError::new(Kind::Unusable {
+                fd: fd.as_raw_fd(),
+                fault,
+            })
         })?;
         Ok(self.finish(addr.to_string(), addr, fd))
     }
@@ -154,7 +160,14 @@ impl ListenOptions {
     fn bind_parsed(&self, wanted: &ListenAddr) -> Result<HandoffListener, ListenError> {
         let Bound { fd, addr, path } = bind::bind(wanted, self)?;
         let name = self.name.clone().unwrap_or_else(|| wanted.to_string());
-        Ok(HandoffListener::new(name, addr, fd, path, false, self.nodelay))
+        Ok(HandoffListener::new(
+            name,
+            addr,
+            fd,
+            path,
+            false,
+            self.nodelay,
+        ))
     }
 
     fn accept_offer(&self, name: String, offer: Offer) -> HandoffListener {
@@ -163,7 +176,14 @@ impl ListenOptions {
     }
 
     fn finish(&self, name: String, addr: ListenAddr, fd: OwnedFd) -> HandoffListener {
-        self.accept_offer(name, Offer { fd, addr, path: None })
+        self.accept_offer(
+            name,
+            Offer {
+                fd,
+                addr,
+                path: None,
+            },
+        )
     }
 
     /// The name has to fit into a frame, and to be told from none.
@@ -179,6 +199,12 @@ impl ListenOptions {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { name: None, backlog: 4096, reuse_port: false, only_v6: None, nodelay: true }
+        Self {
+            name: None,
+            backlog: 4096,
+            reuse_port: false,
+            only_v6: None,
+            nodelay: true,
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! Who is at the other end of an accepted connection.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr as UnixAddr;
 
 use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
 use crate::ListenAddr;
+use crate::platform::abstract_names;
 
 /// The address of the peer of an accepted connection.
 ///
@@ -33,11 +36,15 @@ impl PeerAddr {
 
     /// Reads what accept(2) reported. Whatever is not an IP address came over a Unix socket.
     pub(crate) fn from_accept(addr: Option<SocketAddrAny>) -> Self {
-        let Some(addr) = addr else { return Self::Unix(unnamed()) };
+        let Some(addr) = addr else {
+            return Self::Unix(unnamed());
+        };
         if let Ok(addr) = SocketAddr::try_from(addr.clone()) {
             return Self::Tcp(addr);
         }
-        let named = SocketAddrUnix::try_from(addr).ok().and_then(|addr| unix_addr(&addr));
+        let named = SocketAddrUnix::try_from(addr)
+            .ok()
+            .and_then(|addr| unix_addr(&addr));
         Self::Unix(named.unwrap_or_else(unnamed))
     }
 }
@@ -48,7 +55,7 @@ impl fmt::Display for PeerAddr {
             Self::Tcp(addr) => addr.fmt(f),
             Self::Unix(addr) => match addr.as_pathname() {
                 Some(path) => write!(f, "unix:{}", path.display()),
-                None => match abstract_name(addr) {
+                None => match abstract_names::name(addr) {
                     Some(name) => write!(f, "unix:@{}", String::from_utf8_lossy(name)),
                     None => f.write_str("unix:"),
                 },
@@ -77,7 +84,7 @@ impl From<&ListenAddr> for PeerAddr {
             ListenAddr::Tcp(addr) => Self::Tcp(*addr),
             ListenAddr::Unix(path) => {
                 let named = match crate::addr::abstract_name(path) {
-                    Some(name) => from_abstract_name(name),
+                    Some(name) => abstract_names::address(name),
                     None => UnixAddr::from_pathname(path).ok(),
                 };
                 Self::Unix(named.unwrap_or_else(unnamed))
@@ -87,48 +94,18 @@ impl From<&ListenAddr> for PeerAddr {
 }
 
 fn unix_addr(addr: &SocketAddrUnix) -> Option<UnixAddr> {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Some(name) = addr.abstract_name().filter(|name| !name.is_empty()) {
-        return from_abstract_name(name);
+    match abstract_names::name_of_accepted(addr) {
+        Some(name) => abstract_names::address(name),
+        None => UnixAddr::from_pathname(OsStr::from_bytes(addr.path()?.to_bytes())).ok(),
     }
-    let path = addr.path()?;
-    UnixAddr::from_pathname(OsStr::from_bytes(path.to_bytes())).ok()
 }
 
-#[allow(clippy::expect_used, reason = "an empty path fits into every sockaddr_un")]
+#[allow(
+    clippy::expect_used,
+    reason = "an empty path fits into every sockaddr_un"
+)]
 fn unnamed() -> UnixAddr {
     UnixAddr::from_pathname("").expect("the empty path is the unnamed address")
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn from_abstract_name(name: &[u8]) -> Option<UnixAddr> {
-    #[cfg(target_os = "android")]
-    use std::os::android::net::SocketAddrExt;
-    #[cfg(target_os = "linux")]
-    use std::os::linux::net::SocketAddrExt;
-    UnixAddr::from_abstract_name(name).ok()
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn abstract_name(addr: &UnixAddr) -> Option<&[u8]> {
-    #[cfg(target_os = "android")]
-    use std::os::android::net::SocketAddrExt;
-    #[cfg(target_os = "linux")]
-    use std::os::linux::net::SocketAddrExt;
-    addr.as_abstract_name()
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn from_abstract_name(_name: &[u8]) -> Option<UnixAddr> {
-    None
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn abstract_name(_addr: &UnixAddr) -> Option<&[u8]> {
-    None
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! The only room of the workspace with `unsafe` in it: the two operations of a hand-over by
 //! exec that no safe interface can offer. Guards laws 8 and 12.
 
-#![allow(unsafe_code, reason = "each of the two blocks is one operation with its reason")]
+#![allow(
+    unsafe_code,
+    reason = "each of the two blocks is one operation with its reason"
+)]
 
 use std::io;
 use std::mem::ManuallyDrop;

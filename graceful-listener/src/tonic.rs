@@ -12,7 +12,10 @@ impl Connected for Stream {
     fn connect_info(&self) -> TcpConnectInfo {
         match self {
             Self::Tcp(stream) => stream.connect_info(),
-            Self::Unix(_) => TcpConnectInfo { local_addr: None, remote_addr: None },
+            Self::Unix(_) => TcpConnectInfo {
+                local_addr: None,
+                remote_addr: None,
+            },
         }
     }
 }

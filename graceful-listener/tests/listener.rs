@@ -1,4 +1,9 @@
 //! One process: binding, checking descriptors, accepting.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by a panic"
+)]
 
 mod common;
 
@@ -33,14 +38,21 @@ fn every_way_to_write_an_address_is_taken() {
         HandoffListener::bind(parsed.as_tcp().unwrap()).unwrap(),
         HandoffListener::bind(&parsed).unwrap(),
         HandoffListener::from_env_or_bind(parsed).unwrap(),
-        HandoffListener::options().name("http").from_env_or_bind(text).unwrap(),
+        HandoffListener::options()
+            .name("http")
+            .from_env_or_bind(text)
+            .unwrap(),
     ];
     for listener in &listeners {
         assert_ne!(tcp(listener).port(), 0);
         let is_named = listener.name() == "http";
         assert!(is_named || listener.name() == text, "{}", listener.name());
     }
-    assert!(HandoffListener::bind("localhost:80").unwrap_err().is_malformed_addr());
+    assert!(
+        HandoffListener::bind("localhost:80")
+            .unwrap_err()
+            .is_malformed_addr()
+    );
 }
 
 #[test]
@@ -59,20 +71,32 @@ fn an_address_in_use_is_named_in_the_error() {
     let held = bind("127.0.0.1:0");
     let error = HandoffListener::bind(tcp(&held)).unwrap_err();
     assert!(error.is_addr_in_use());
-    assert!(error.to_string().contains(&tcp(&held).to_string()), "{error}");
-    assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::AddrInUse);
+    assert!(
+        error.to_string().contains(&tcp(&held).to_string()),
+        "{error}"
+    );
+    assert_eq!(
+        std::io::Error::from(error).kind(),
+        std::io::ErrorKind::AddrInUse
+    );
 }
 
 #[test]
 fn an_address_of_another_machine_cannot_be_bound() {
     let error = HandoffListener::bind("192.0.2.1:0").unwrap_err();
-    assert!(error.is_bind_failed() && std::error::Error::source(&error).is_some(), "{error}");
+    assert!(
+        error.is_bind_failed() && std::error::Error::source(&error).is_some(),
+        "{error}"
+    );
 }
 
 #[test]
 fn names_that_do_not_fit_into_a_frame_are_refused() {
     for name in [String::new(), "x".repeat(256)] {
-        let error = HandoffListener::options().name(name).bind("127.0.0.1:0").unwrap_err();
+        let error = HandoffListener::options()
+            .name(name)
+            .bind("127.0.0.1:0")
+            .unwrap_err();
         assert!(error.is_bad_name());
     }
 }
@@ -80,7 +104,10 @@ fn names_that_do_not_fit_into_a_frame_are_refused() {
 #[test]
 fn nothing_is_inherited_without_variables() {
     let error = HandoffListener::from_env().unwrap_err();
-    assert!(error.is_none_inherited() && error.to_string().contains("from_env_or_bind"), "{error}");
+    assert!(
+        error.is_none_inherited() && error.to_string().contains("from_env_or_bind"),
+        "{error}"
+    );
     assert_eq!(graceful_listener::generation(), 0);
     assert!(graceful_listener::unclaimed().is_empty());
     graceful_listener::extend(Duration::from_secs(1));
@@ -92,7 +119,10 @@ fn a_unix_path_held_by_a_living_server_is_left_alone() {
     let path = folder.path("live");
     let server = UnixListener::bind(&path).unwrap();
     let error = HandoffListener::bind(format!("unix:{path}")).unwrap_err();
-    assert!(error.is_addr_in_use() && error.to_string().contains(&path), "{error}");
+    assert!(
+        error.is_addr_in_use() && error.to_string().contains(&path),
+        "{error}"
+    );
     drop(server);
 }
 
@@ -100,7 +130,10 @@ fn a_unix_path_held_by_a_living_server_is_left_alone() {
 fn a_living_server_with_a_full_queue_is_alive() {
     let folder = Folder::new();
     let addr = format!("unix:{}", folder.path("full"));
-    let _server = HandoffListener::options().backlog(0).bind(addr.as_str()).unwrap();
+    let _server = HandoffListener::options()
+        .backlog(0)
+        .bind(addr.as_str())
+        .unwrap();
     let _waiting = connect_unix(&folder.path("full")).unwrap();
     assert!(HandoffListener::bind(addr).unwrap_err().is_addr_in_use());
 }
@@ -138,7 +171,10 @@ fn a_missing_folder_and_a_path_that_is_too_long_are_errors_that_name_it() {
     let folder = Folder::new();
     for path in [folder.path("none/a"), folder.path(&"x".repeat(200))] {
         let error = HandoffListener::bind(format!("unix:{path}")).unwrap_err();
-        assert!(error.is_bind_failed() && error.to_string().contains(&path), "{error}");
+        assert!(
+            error.is_bind_failed() && error.to_string().contains(&path),
+            "{error}"
+        );
     }
 }
 
@@ -166,7 +202,10 @@ async fn an_abstract_name_needs_no_file() {
     let listener = bind(&format!("unix:@{name}"));
     assert_eq!(listener.local_addr().to_string(), format!("unix:@{name}"));
     let _client = connect_unix(&format!("@{name}")).unwrap();
-    assert!(matches!(listener.accept().await.unwrap(), (Stream::Unix(_), PeerAddr::Unix(_))));
+    assert!(matches!(
+        listener.accept().await.unwrap(),
+        (Stream::Unix(_), PeerAddr::Unix(_))
+    ));
     assert!(!std::fs::exists(format!("@{name}")).unwrap());
 }
 
@@ -189,9 +228,19 @@ fn a_descriptor_that_is_no_listener_is_refused_for_what_it_is() {
     let client = TcpStream::connect(server.local_addr().unwrap()).unwrap();
     assert!(refused(client).is_not_listening());
     let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    bound.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    bound
+        .bind(
+            &"127.0.0.1:0"
+                .parse::<std::net::SocketAddr>()
+                .unwrap()
+                .into(),
+        )
+        .unwrap();
     let error = refused(bound);
-    assert!(error.is_not_listening() && error.to_string().contains("listen(2)"), "{error}");
+    assert!(
+        error.is_not_listening() && error.to_string().contains("listen(2)"),
+        "{error}"
+    );
     use rustix::net::{AddressFamily, SocketType, socket};
     let packets = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
     assert!(refused(packets).is_wrong_type());
@@ -204,7 +253,10 @@ async fn a_listener_of_another_library_is_taken_and_made_non_blocking() {
     let theirs = TcpListener::bind("[::1]:0").unwrap();
     let addr = theirs.local_addr().unwrap();
     let shared: OwnedFd = theirs.as_fd().try_clone_to_owned().unwrap();
-    let listener = HandoffListener::options().name("x").from_fd(theirs.into()).unwrap();
+    let listener = HandoffListener::options()
+        .name("x")
+        .from_fd(theirs.into())
+        .unwrap();
     assert_eq!((listener.name(), tcp(&listener)), ("x", addr));
     assert!(fcntl_getfl(&shared).unwrap().contains(OFlags::NONBLOCK));
     let client = TcpStream::connect(addr).unwrap();
@@ -215,11 +267,19 @@ async fn a_listener_of_another_library_is_taken_and_made_non_blocking() {
 #[test]
 fn a_number_is_inherited_only_if_it_is_open_and_came_through_exec() {
     for number in [-1, 0, 2, i32::MAX] {
-        assert!(HandoffListener::from_inherited_fd(number).unwrap_err().is_bad_fd(), "{number}");
+        assert!(
+            HandoffListener::from_inherited_fd(number)
+                .unwrap_err()
+                .is_bad_fd(),
+            "{number}"
+        );
     }
     let own = TcpListener::bind("127.0.0.1:0").unwrap();
     let error = HandoffListener::from_inherited_fd(own.as_raw_fd()).unwrap_err();
-    assert!(error.is_bad_fd() && error.to_string().contains("close-on-exec"), "{error}");
+    assert!(
+        error.is_bad_fd() && error.to_string().contains("close-on-exec"),
+        "{error}"
+    );
     TcpStream::connect(own.local_addr().unwrap()).unwrap();
 }
 
@@ -227,7 +287,9 @@ fn a_number_is_inherited_only_if_it_is_open_and_came_through_exec() {
 async fn accept_queued_sees_what_the_runtime_has_not_looked_at() {
     let listener = bind("127.0.0.1:0");
     assert!(listener.accept_queued().unwrap().is_none());
-    let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(tcp(&listener)).unwrap()).collect();
+    let clients: Vec<_> = (0..3)
+        .map(|_| TcpStream::connect(tcp(&listener)).unwrap())
+        .collect();
     // Nothing was awaited in between, so the reactor has not run.
     for client in &clients {
         let (_, peer) = listener.accept_queued().unwrap().unwrap();
@@ -251,7 +313,10 @@ fn accept_queued_outside_of_a_runtime_is_an_error_and_takes_nothing() {
     let listener = bind("127.0.0.1:0");
     let _client = TcpStream::connect(tcp(&listener)).unwrap();
     assert!(listener.accept_queued().is_err());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let _inside = runtime.enter();
     assert!(listener.accept_queued().unwrap().is_some());
 }
@@ -264,15 +329,31 @@ async fn every_waiting_task_and_clone_gets_its_connection() {
         let listener = listener.clone();
         tasks.spawn(async move {
             match polled {
-                true => std::future::poll_fn(|cx| listener.poll_accept(cx)).await.unwrap().1,
+                true => {
+                    std::future::poll_fn(|cx| listener.poll_accept(cx))
+                        .await
+                        .unwrap()
+                        .1
+                }
                 false => listener.accept().await.unwrap().1,
             }
         });
     }
     tokio::task::yield_now().await;
-    let clients: Vec<_> = (0..4).map(|_| TcpStream::connect(tcp(&listener)).unwrap()).collect();
-    let peers: Vec<_> = tasks.join_all().await.iter().map(|peer| peer.as_tcp().unwrap()).collect();
-    assert!(clients.iter().all(|client| peers.contains(&client.local_addr().unwrap())));
+    let clients: Vec<_> = (0..4)
+        .map(|_| TcpStream::connect(tcp(&listener)).unwrap())
+        .collect();
+    let peers: Vec<_> = tasks
+        .join_all()
+        .await
+        .iter()
+        .map(|peer| peer.as_tcp().unwrap())
+        .collect();
+    assert!(
+        clients
+            .iter()
+            .all(|client| peers.contains(&client.local_addr().unwrap()))
+    );
 }
 
 #[tokio::test]
@@ -284,6 +365,37 @@ async fn a_dropped_accept_loses_no_connection() {
     }
     let _client = TcpStream::connect(tcp(&listener)).unwrap();
     listener.accept().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_queue_that_does_not_empty_leaves_time_for_others() {
+    let listener = bind("127.0.0.1:0");
+    let _clients: Vec<_> = (0..400)
+        .map(|_| TcpStream::connect(tcp(&listener)).unwrap())
+        .collect();
+    let others = std::rc::Rc::new(std::cell::Cell::new(0));
+    let counted = others.clone();
+    let tasks = tokio::task::LocalSet::new();
+    tasks.spawn_local(async move {
+        loop {
+            counted.set(counted.get() + 1);
+            tokio::task::yield_now().await;
+        }
+    });
+    let accepting = tasks.run_until(async {
+        tokio::task::spawn_local(async move {
+            for _ in 0..400 {
+                listener.accept().await.unwrap();
+            }
+        })
+        .await
+    });
+    accepting.await.unwrap();
+    assert!(
+        others.get() > 2,
+        "the other task ran {} times",
+        others.get()
+    );
 }
 
 #[tokio::test]
@@ -312,14 +424,17 @@ async fn accepted_streams_carry_bytes_both_ways_and_write_vectored() {
     assert_eq!(peer.to_string(), over_tcp.local_addr().unwrap().to_string());
     let (mut other, peer) = unix_listener.accept().await.unwrap();
     assert_eq!(peer.to_string(), "unix:");
-    assert_eq!(other.as_unix().unwrap().peer_cred().unwrap().pid(), Some(own_pid()));
+    assert_eq!(
+        other.as_unix().unwrap().peer_cred().unwrap().pid(),
+        Some(own_pid())
+    );
 
     exchange(&mut one, &mut over_tcp).await;
     exchange(&mut other, &mut over_unix).await;
 }
 
 fn own_pid() -> i32 {
-    std::process::id().cast_signed()
+    i32::try_from(std::process::id()).unwrap()
 }
 
 async fn exchange(stream: &mut Stream, client: &mut (impl Read + Write)) {
@@ -329,7 +444,11 @@ async fn exchange(stream: &mut Stream, client: &mut (impl Read + Write)) {
     stream.read_exact(&mut got).await.unwrap();
     assert_eq!(&got, b"ping");
     let parts = [std::io::IoSlice::new(b"po"), std::io::IoSlice::new(b"ng")];
-    assert_eq!(stream.write_vectored(&parts).await.unwrap(), 4, "the second part was left out");
+    assert_eq!(
+        stream.write_vectored(&parts).await.unwrap(),
+        4,
+        "the second part was left out"
+    );
     stream.shutdown().await.unwrap();
     let mut rest = String::new();
     client.read_to_string(&mut rest).unwrap();
@@ -338,7 +457,10 @@ async fn exchange(stream: &mut Stream, client: &mut (impl Read + Write)) {
 
 #[tokio::test]
 async fn nodelay_can_be_left_out() {
-    let listener = HandoffListener::options().nodelay(false).bind("127.0.0.1:0").unwrap();
+    let listener = HandoffListener::options()
+        .nodelay(false)
+        .bind("127.0.0.1:0")
+        .unwrap();
     let _client = TcpStream::connect(tcp(&listener)).unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     assert!(!stream.as_tcp().unwrap().nodelay().unwrap());

@@ -33,7 +33,7 @@ async fn a_request_that_waits_in_the_kernel_of_an_idle_connection_is_served() {
     let grace = quick()
         .with_idle_grace(Duration::ZERO)
         .with_idle_spread(Duration::ZERO);
-    for _ in 0..20 {
+    for _ in 0..5 {
         let server = Server::start(app(), |serve| serve.grace(grace));
         let mut client = connect(&server, "GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
         let mut answer = [0; 1024];

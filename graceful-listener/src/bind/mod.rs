@@ -40,7 +40,11 @@ fn failed<'a>(
                 why: "another socket holds it; stop its process, or have it hand its listeners \
                       over and take them with `from_env_or_bind`",
             },
-            _ => Kind::Bind { addr: addr.clone(), step, cause },
+            _ => Kind::Bind {
+                addr: addr.clone(),
+                step,
+                cause,
+            },
         })
     }
 }

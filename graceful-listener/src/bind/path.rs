@@ -43,7 +43,13 @@ impl Identity {
     pub(crate) fn of_socket(path: &std::path::Path) -> Option<Self> {
         let stat = lstat(path).ok()?;
         let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
-        #[allow(clippy::unnecessary_cast, reason = "the width of dev_t differs between systems")]
-        is_socket.then_some(Self { dev: stat.st_dev as u64, ino: stat.st_ino as u64 })
+        #[allow(
+            clippy::unnecessary_cast,
+            reason = "the width of dev_t differs between systems"
+        )]
+        is_socket.then_some(Self {
+            dev: stat.st_dev as u64,
+            ino: stat.st_ino as u64,
+        })
     }
 }

@@ -14,9 +14,15 @@ pub(super) fn bind(wanted: SocketAddr, options: &ListenOptions) -> Result<Bound,
     let socket = open(wanted, options).map_err(failed("open a socket for", &addr))?;
     let fd = socket.into();
     bind_and_listen(&fd, &wanted.into(), &addr, options.backlog)?;
-    let real = socket2::SockRef::from(&fd).local_addr().map_err(failed("name", &addr))?;
+    let real = socket2::SockRef::from(&fd)
+        .local_addr()
+        .map_err(failed("name", &addr))?;
     let addr = real.as_socket().map_or(addr, ListenAddr::Tcp);
-    Ok(Bound { fd, addr, path: None })
+    Ok(Bound {
+        fd,
+        addr,
+        path: None,
+    })
 }
 
 /// SO_REUSEADDR is set as every server does: without it a restart after a crash is refused for

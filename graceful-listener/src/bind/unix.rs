@@ -19,7 +19,11 @@ pub(super) fn bind(path: &Path, options: &ListenOptions) -> Result<Bound, Listen
         let mut at = vec![0];
         at.extend_from_slice(name);
         listen(&socket, bytes_path(&at), &addr, options)?;
-        return Ok(Bound { fd: socket, addr, path: None });
+        return Ok(Bound {
+            fd: socket,
+            addr,
+            path: None,
+        });
     }
     match occupant(path).map_err(failed("look at the path of", &addr))? {
         Occupant::Nobody => listen(&socket, path, &addr, options)?,
@@ -28,7 +32,11 @@ pub(super) fn bind(path: &Path, options: &ListenOptions) -> Result<Bound, Listen
     }
     let identity = identify(path, &addr)?;
     let bound = BoundPath::new(absolute(path), identity);
-    Ok(Bound { fd: socket, addr, path: Some(bound) })
+    Ok(Bound {
+        fd: socket,
+        addr,
+        path: Some(bound),
+    })
 }
 
 /// Who is behind a path.
@@ -45,7 +53,9 @@ fn occupant(path: &Path) -> io::Result<Occupant> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Occupant::Nobody),
         Err(error) => return Err(error),
         Ok(_) if Identity::of_socket(path).is_none() => {
-            return Ok(Occupant::Alive("the path is a file that is no socket; choose another"));
+            return Ok(Occupant::Alive(
+                "the path is a file that is no socket; choose another",
+            ));
         }
         Ok(_) => {}
     }
@@ -54,7 +64,9 @@ fn occupant(path: &Path) -> io::Result<Occupant> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Occupant::Dead),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Occupant::Nobody),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        _ => Ok(Occupant::Alive("a living server answers at this path; stop it first")),
+        _ => Ok(Occupant::Alive(
+            "a living server answers at this path; stop it first",
+        )),
     }
 }
 
@@ -75,7 +87,10 @@ fn replace(
     }
     match Identity::of_socket(path) == Some(identity) {
         true => Ok(()),
-        false => Err(in_use(addr, "another server took the path in the same instant")),
+        false => Err(in_use(
+            addr,
+            "another server took the path in the same instant",
+        )),
     }
 }
 
@@ -96,7 +111,10 @@ fn identify(path: &Path, addr: &ListenAddr) -> Result<Identity, ListenError> {
 }
 
 fn in_use(addr: &ListenAddr, why: &'static str) -> ListenError {
-    ListenError::new(Kind::AddrInUse { addr: addr.clone(), why })
+    ListenError::new(Kind::AddrInUse {
+        addr: addr.clone(),
+        why,
+    })
 }
 
 fn open() -> io::Result<OwnedFd> {

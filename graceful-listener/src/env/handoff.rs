@@ -54,21 +54,41 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let channel = ChannelFd { fd: 7, ino: 4711 };
-        assert_eq!(channel.variable(), ("GRACEFUL_HANDOFF", "1;fd=7;ino=4711".to_owned()));
+        assert_eq!(
+            channel.variable(),
+            ("GRACEFUL_HANDOFF", "1;fd=7;ino=4711".to_owned())
+        );
         assert_eq!(parse(&channel.variable().1).unwrap(), channel);
     }
 
     #[test]
     fn keys_of_a_later_release_are_skipped() {
-        assert_eq!(parse("1;ino=1;x=y;fd=3").unwrap(), ChannelFd { fd: 3, ino: 1 });
+        assert_eq!(
+            parse("1;ino=1;x=y;fd=3").unwrap(),
+            ChannelFd { fd: 3, ino: 1 }
+        );
     }
 
     #[test]
     fn everything_else_is_malformed() {
         let bad = [
-            "", "x", "-1", "99999999999", "1", "2;fd=3;ino=1", "1;fd=3", "1;ino=1", "1;fd=x;ino=1",
-            "1;fd=-1;ino=1", "1;fd=2;ino=1", "1;fd=99999999999;ino=1", "1;fd=3;ino=-1", "1;fd=3;ino=",
-            "1;;fd=3;ino=1", "1;fd=3;ino=1;", " 1;fd=3;ino=1",
+            "",
+            "x",
+            "-1",
+            "99999999999",
+            "1",
+            "2;fd=3;ino=1",
+            "1;fd=3",
+            "1;ino=1",
+            "1;fd=x;ino=1",
+            "1;fd=-1;ino=1",
+            "1;fd=2;ino=1",
+            "1;fd=99999999999;ino=1",
+            "1;fd=3;ino=-1",
+            "1;fd=3;ino=",
+            "1;;fd=3;ino=1",
+            "1;fd=3;ino=1;",
+            " 1;fd=3;ino=1",
         ];
         for text in bad {
             let error = parse(text).expect_err(text);

@@ -64,7 +64,9 @@ impl<F: Fn(&'static str) -> Option<OsString>> Variables<F> {
         let listen_pid = self.text(systemd::PID)?;
         let names = self.text(systemd::NAMES)?;
         let Some(fds) = fds else {
-            return Ok(Foreign::Nothing("neither GRACEFUL_HANDOFF nor LISTEN_FDS is set".into()));
+            return Ok(Foreign::Nothing(
+                "neither GRACEFUL_HANDOFF nor LISTEN_FDS is set".into(),
+            ));
         };
         match self.text(systemfd::FIRST)? {
             None => systemd::parse(&fds, listen_pid.as_deref(), names.as_deref(), pid),
@@ -75,12 +77,12 @@ impl<F: Fn(&'static str) -> Option<OsString>> Variables<F> {
     }
 }
 
-fn malformed(
-    name: &'static str,
-    value: impl Into<String>,
-    why: impl Into<String>,
-) -> ListenError {
-    ListenError::new(Kind::MalformedEnv { name, value: value.into(), why: why.into() })
+fn malformed(name: &'static str, value: impl Into<String>, why: impl Into<String>) -> ListenError {
+    ListenError::new(Kind::MalformedEnv {
+        name,
+        value: value.into(),
+        why: why.into(),
+    })
 }
 
 #[cfg(test)]
@@ -90,22 +92,35 @@ mod tests {
     fn variables(
         set: &'static [(&'static str, &'static str)],
     ) -> Variables<impl Fn(&'static str) -> Option<OsString>> {
-        Variables(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+        Variables(|name| {
+            set.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.into())
+        })
     }
 
     #[test]
     fn an_empty_environment_passes_nothing() {
         assert_eq!(variables(&[]).handoff().unwrap(), None);
-        assert!(matches!(variables(&[]).foreign(7).unwrap(), Foreign::Nothing(_)));
+        assert!(matches!(
+            variables(&[]).foreign(7).unwrap(),
+            Foreign::Nothing(_)
+        ));
     }
 
     #[test]
     fn the_first_fd_variable_makes_it_systemfd() {
         let set = variables(&[("LISTEN_FDS", "1"), ("LISTEN_FDS_FIRST_FD", "9")]);
-        let passed = Passed { fd: 9, name: "unknown".into() };
+        let passed = Passed {
+            fd: 9,
+            name: "unknown".into(),
+        };
         assert_eq!(set.foreign(7).unwrap(), Foreign::Passed(vec![passed]));
         let systemd = variables(&[("LISTEN_FDS", "1"), ("LISTEN_PID", "7")]);
-        let passed = Passed { fd: 3, name: "unknown".into() };
+        let passed = Passed {
+            fd: 3,
+            name: "unknown".into(),
+        };
         assert_eq!(systemd.foreign(7).unwrap(), Foreign::Passed(vec![passed]));
     }
 

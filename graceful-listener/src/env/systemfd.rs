@@ -24,7 +24,11 @@ pub(super) fn parse(
     // Room for the highest count above it, so that counting up cannot overflow.
     match first.parse::<RawFd>() {
         Ok(number @ 3..=1_000_000_000) => passed(fds, number, names),
-        _ => Err(malformed(FIRST, first, "it is no descriptor number from 3 up")),
+        _ => Err(malformed(
+            FIRST,
+            first,
+            "it is no descriptor number from 3 up",
+        )),
     }
 }
 
@@ -36,7 +40,12 @@ mod tests {
     #[test]
     fn descriptors_count_from_the_first_with_or_without_a_process_number() {
         for listen_pid in [None, Some("7")] {
-            let expected = [20, 21].map(|fd| Passed { fd, name: "unknown".into() }).to_vec();
+            let expected = [20, 21]
+                .map(|fd| Passed {
+                    fd,
+                    name: "unknown".into(),
+                })
+                .to_vec();
             let got = parse("2", "20", listen_pid, None, 7).unwrap();
             assert_eq!(got, Foreign::Passed(expected));
         }
@@ -44,14 +53,20 @@ mod tests {
 
     #[test]
     fn a_foreign_process_number_is_no_error() {
-        assert!(matches!(parse("2", "20", Some("8"), None, 7), Ok(Foreign::Nothing(_))));
+        assert!(matches!(
+            parse("2", "20", Some("8"), None, 7),
+            Ok(Foreign::Nothing(_))
+        ));
     }
 
     #[test]
     fn a_first_descriptor_that_is_none_is_malformed() {
         for first in ["", "x", "-1", "2", "99999999999", "2147483647"] {
             let error = parse("1", first, None, None, 7).expect_err(first);
-            assert!(error.is_malformed_env() && error.to_string().contains(FIRST), "{error}");
+            assert!(
+                error.is_malformed_env() && error.to_string().contains(FIRST),
+                "{error}"
+            );
         }
     }
 }

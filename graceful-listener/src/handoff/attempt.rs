@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::error::HandoffError;
 use super::frame::Frame;
-use super::introduction::{hello, introduction};
+use super::introduction::{agree, introduction};
 use super::machine::{Action, Event, State};
+use super::predecessor::may_accept;
 use super::process;
 use super::rollback::Rollback;
 use super::spawn::{Plan, spawn};
@@ -49,8 +50,12 @@ impl Attempt {
     /// Begins, unless another attempt is under way or has succeeded.
     pub(super) fn begin(plan: Plan, listeners: Vec<Arc<Shared>>) -> Result<Self, HandoffError> {
         process::trigger()?;
+        Ok(Self::new(plan, listeners))
+    }
+
+    fn new(plan: Plan, listeners: Vec<Arc<Shared>>) -> Self {
         let now = Instant::now();
-        Ok(Self {
+        Self {
             plan,
             listeners,
             pid: 0,
@@ -63,7 +68,7 @@ impl Attempt {
             extension: Duration::ZERO,
             cause: None,
             over: false,
-        })
+        }
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -77,12 +82,18 @@ impl Attempt {
                 self.tell(event);
             }
         }
-        if self.over { State::Running } else { process::state() }
+        if self.over {
+            State::Running
+        } else {
+            process::state()
+        }
     }
 
     /// Why it came to nothing.
     pub(super) fn cause(&mut self) -> HandoffError {
-        self.cause.take().unwrap_or_else(|| HandoffError::aborted("the caller wants it no more"))
+        self.cause
+            .take()
+            .unwrap_or_else(|| HandoffError::aborted("the caller wants it no more"))
     }
 
     /// Tells the machine what happened and does what it says.
@@ -119,10 +130,13 @@ impl Attempt {
     }
 
     fn preflight(&mut self, own: Pid) -> Event {
-        match own.is_init() {
-            true => self.fail(Event::Failed, HandoffError::would_kill_container()),
-            false => Event::Passed,
+        if own.is_init() {
+            return self.fail(Event::Failed, HandoffError::would_kill_container());
         }
+        if !may_accept() {
+            return self.fail(Event::Failed, HandoffError::not_serving());
+        }
+        Event::Passed
     }
 
     async fn spawn(&mut self) -> Event {
@@ -138,7 +152,9 @@ impl Attempt {
     }
 
     async fn await_ready(&mut self) -> Option<Event> {
-        let Some(started) = &mut self.started else { return Some(Event::Lost) };
+        let Some(started) = &mut self.started else {
+            return Some(Event::Lost);
+        };
         let heard = tokio::select! {
             biased;
             heard = started.hear() => heard,
@@ -156,10 +172,13 @@ impl Attempt {
 
     fn understand(&mut self, frame: Frame) -> Option<Event> {
         match frame {
-            Frame::Hello(theirs) if !self.greeted && hello().common(&theirs).is_some() => {
-                self.greeted = true;
-                None
-            }
+            Frame::Hello(theirs) if !self.greeted => match agree(&theirs) {
+                Ok(()) => {
+                    self.greeted = true;
+                    None
+                }
+                Err(error) => Some(self.fail(Event::Lost, error)),
+            },
             Frame::Ready { unclaimed } if self.greeted => {
                 self.unclaimed = unclaimed;
                 Some(Event::Ready)
@@ -171,22 +190,28 @@ impl Attempt {
             Frame::Unknown { .. } => None,
             Frame::Abort { reason } => Some(self.fail(Event::Lost, HandoffError::aborted(reason))),
             frame => {
-                let what = format!("a frame that is out of turn: {frame:?}");
+                let what = format!("a frame of type {} is out of turn", frame.kind());
                 Some(self.fail(Event::Lost, HandoffError::protocol(what)))
             }
         }
     }
 
     /// Writes COMMIT if there is still somebody to read it. The successor has read all there was
-    /// before, so the five bytes go as one or not at all.
+    /// before, so there is room for the five bytes. If there is not, a part of them may be on its
+    /// way, and nobody may live to read it.
     fn commit(&mut self) -> Event {
-        let Some(started) = &mut self.started else { return Event::Lost };
+        let Some(started) = &mut self.started else {
+            return Event::Lost;
+        };
         if let Some(status) = started.try_exited() {
             return self.found_exited(status);
         }
         match started.channel.post(&Frame::Commit, Vec::new()) {
             Ok(true) => Event::Committed,
-            Ok(false) => self.fail(Event::Lost, HandoffError::protocol("it does not read")),
+            Ok(false) => {
+                started.kill();
+                self.fail(Event::Lost, HandoffError::protocol("it does not read"))
+            }
             Err(error) => self.fail(Event::Lost, error),
         }
     }
@@ -225,7 +250,7 @@ impl Attempt {
     /// takes it, that wait finds out why.
     fn introduce(&mut self) {
         self.since = Instant::now();
-        self.deadline = self.since + self.plan.ready_timeout;
+        self.deadline = after(self.since, self.plan.ready_timeout);
         if let Some(started) = &self.started {
             for (frame, fds) in introduction(&self.listeners) {
                 let _ = started.channel.post(&frame, fds);
@@ -234,20 +259,30 @@ impl Attempt {
     }
 
     fn extend(&mut self) {
-        let most = self.since + self.plan.ready_timeout * MOST_EXTENDED;
-        let asked = Instant::now().checked_add(self.extension).unwrap_or(most);
+        let most = after(
+            self.since,
+            self.plan.ready_timeout.saturating_mul(MOST_EXTENDED),
+        );
+        let asked = after(Instant::now(), self.extension);
         self.deadline = self.deadline.max(asked.min(most));
     }
 
     fn abort(&mut self) {
-        let reason = self.cause.as_ref().map_or("called off".to_owned(), ToString::to_string);
-        self.rollback = self.started.take().map(|started| Rollback::begin(started, reason));
+        let cause = self.cause.as_ref().map(ToString::to_string);
+        let reason = cause.unwrap_or_else(|| "called off".to_owned());
+        self.rollback = self
+            .started
+            .take()
+            .map(|started| Rollback::begin(started, reason));
     }
 
     /// The listeners that the successor has taken.
     fn claimed(&self) -> impl Iterator<Item = &Arc<Shared>> {
         let taken = |(index, _): &(u32, _)| !self.unclaimed.contains(index);
-        (0..).zip(&self.listeners).filter(taken).map(|(_, listener)| listener)
+        (0..)
+            .zip(&self.listeners)
+            .filter(taken)
+            .map(|(_, listener)| listener)
     }
 }
 
@@ -260,20 +295,11 @@ impl Drop for Attempt {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The only test that touches the machine of this process.
-    #[test]
-    fn pid_1_is_refused_with_the_alternatives_and_leaves_nothing_behind() {
-        let mut attempt = Attempt::begin(Plan::default(), Vec::new()).unwrap();
-        assert!(Attempt::begin(Plan::default(), Vec::new()).unwrap_err().is_busy());
-        let event = attempt.preflight(Pid::INIT);
-        attempt.tell(event);
-        let error = attempt.cause();
-        assert!(error.is_would_kill_container());
-        assert!(error.to_string().contains("--init"), "{error}");
-        Attempt::begin(Plan::default(), Vec::new()).unwrap();
-    }
+/// A point in time that is there also if somebody means never.
+fn after(start: Instant, delay: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    start + delay.min(NEVER)
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,10 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or("the payload is cut off")?;
+        let (taken, rest) = self
+            .0
+            .split_at_checked(length)
+            .ok_or("the payload is cut off")?;
         self.0 = rest;
         Ok(taken)
     }

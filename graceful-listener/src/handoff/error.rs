@@ -22,16 +22,37 @@ pub struct HandoffError(Arc<Kind>);
 
 #[derive(Debug)]
 enum Kind {
-    Aborted { reason: String },
+    Aborted {
+        reason: String,
+    },
     Busy,
-    Exited { pid: u32, status: ExitStatus },
-    HandedOver { pid: u32 },
-    Io { step: &'static str, cause: io::Error },
-    Protocol { what: String },
+    Exited {
+        pid: u32,
+        status: ExitStatus,
+    },
+    HandedOver {
+        pid: u32,
+    },
+    Io {
+        step: &'static str,
+        cause: io::Error,
+    },
+    NotServing,
+    Protocol {
+        what: String,
+    },
     SilentPredecessor,
-    SpawnFailed { program: PathBuf, cause: io::Error },
-    TimedOut { pid: u32, after: Duration },
-    UnknownProgram { arg0: String },
+    SpawnFailed {
+        program: PathBuf,
+        cause: io::Error,
+    },
+    TimedOut {
+        pid: u32,
+        after: Duration,
+    },
+    UnknownProgram {
+        arg0: String,
+    },
     WouldKillContainer,
 }
 
@@ -40,9 +61,10 @@ impl HandoffError {
         Self(Arc::new(kind))
     }
 
-    /// An attempt is under way, or being rolled back. One successor at a time.
+    /// An attempt is under way, or being rolled back, or it is the one that started this process
+    /// and has not committed yet. One successor at a time.
     pub fn is_busy(&self) -> bool {
-        matches!(*self.0, Kind::Busy)
+        matches!(*self.0, Kind::Busy | Kind::NotServing)
     }
 
     /// The listeners are the successor's already; ask it, by its [`pid`](Self::pid).
@@ -52,7 +74,10 @@ impl HandoffError {
 
     /// The program is missing, not executable, or the system does not start it.
     pub fn is_spawn_failed(&self) -> bool {
-        matches!(*self.0, Kind::SpawnFailed { .. } | Kind::UnknownProgram { .. })
+        matches!(
+            *self.0,
+            Kind::SpawnFailed { .. } | Kind::UnknownProgram { .. }
+        )
     }
 
     /// The successor ended before it took over; [`exit_status`](Self::exit_status) says how.
@@ -99,7 +124,9 @@ impl HandoffError {
     }
 
     pub(super) fn aborted(reason: impl Into<String>) -> Self {
-        Self::new(Kind::Aborted { reason: reason.into() })
+        Self::new(Kind::Aborted {
+            reason: reason.into(),
+        })
     }
 
     pub(super) fn busy() -> Self {
@@ -116,6 +143,10 @@ impl HandoffError {
 
     pub(super) fn io(step: &'static str, cause: io::Error) -> Self {
         Self::new(Kind::Io { step, cause })
+    }
+
+    pub(super) fn not_serving() -> Self {
+        Self::new(Kind::NotServing)
     }
 
     pub(super) fn protocol(what: impl Into<String>) -> Self {
@@ -149,12 +180,21 @@ impl fmt::Display for HandoffError {
             Kind::Aborted { reason } => write!(f, "the hand-over was called off: {reason}"),
             Kind::Busy => f.write_str("a successor is being started already; wait for it"),
             Kind::Exited { pid, status } => {
-                write!(f, "successor {pid} ended before it took over ({status}); see its log")
+                write!(
+                    f,
+                    "successor {pid} ended before it took over ({status}); see its log"
+                )
             }
             Kind::HandedOver { pid } => {
-                write!(f, "process {pid} has the listeners already; send it the request")
+                write!(
+                    f,
+                    "process {pid} has the listeners already; send it the request"
+                )
             }
             Kind::Io { step, .. } => write!(f, "cannot {step}"),
+            Kind::NotServing => f.write_str(
+                "this process has not taken over itself yet; wait for `ready` before a successor",
+            ),
             Kind::Protocol { what } => write!(f, "the other side breaks the protocol: {what}"),
             Kind::SilentPredecessor => {
                 f.write_str("the predecessor did not send its listeners in time")
@@ -200,7 +240,7 @@ impl From<HandoffError> for io::Error {
     fn from(error: HandoffError) -> Self {
         let kind = match &*error.0 {
             Kind::Aborted { .. } => io::ErrorKind::ConnectionAborted,
-            Kind::Busy | Kind::HandedOver { .. } => io::ErrorKind::ResourceBusy,
+            Kind::Busy | Kind::HandedOver { .. } | Kind::NotServing => io::ErrorKind::ResourceBusy,
             Kind::Io { cause, .. } | Kind::SpawnFailed { cause, .. } => cause.kind(),
             Kind::Protocol { .. } => io::ErrorKind::InvalidData,
             Kind::SilentPredecessor | Kind::TimedOut { .. } => io::ErrorKind::TimedOut,

@@ -47,21 +47,52 @@ pub(super) struct Hello {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     Hello(Hello),
-    Listeners { total: u32, records: Vec<Record> },
-    State { schema: u32, more: bool, blob: Vec<u8> },
-    Ready { unclaimed: Vec<u32> },
-    Extend { ms: u64 },
+    Listeners {
+        total: u32,
+        records: Vec<Record>,
+    },
+    State {
+        schema: u32,
+        more: bool,
+        blob: Vec<u8>,
+    },
+    Ready {
+        unclaimed: Vec<u32>,
+    },
+    Extend {
+        ms: u64,
+    },
     Commit,
-    Abort { reason: String },
+    Abort {
+        reason: String,
+    },
     Trigger,
-    Hurry { ms: u64 },
+    Hurry {
+        ms: u64,
+    },
     Reclaim,
-    Conn { id: u64, listener: u32, requests: u64, peer: String, unread: Vec<u8> },
-    ConnAck { id: u64, taken: bool },
-    Command { text: String },
-    Answer { status: u8, text: String },
+    Conn {
+        id: u64,
+        listener: u32,
+        requests: u64,
+        peer: String,
+        unread: Vec<u8>,
+    },
+    ConnAck {
+        id: u64,
+        taken: bool,
+    },
+    Command {
+        text: String,
+    },
+    Answer {
+        status: u8,
+        text: String,
+    },
     /// Of a later version, to be skipped.
-    Unknown { kind: u8 },
+    Unknown {
+        kind: u8,
+    },
 }
 
 impl Hello {
@@ -87,7 +118,9 @@ impl Frame {
         let mut payload = Writer::default();
         self.write(&mut payload);
         let mut frame = Writer(Vec::with_capacity(HEADER + payload.0.len()));
-        frame.u32(u32::try_from(payload.0.len()).unwrap_or(u32::MAX)).u8(self.kind());
+        frame
+            .u32(u32::try_from(payload.0.len()).unwrap_or(u32::MAX))
+            .u8(self.kind());
         frame.0.append(&mut payload.0);
         frame.0
     }
@@ -101,12 +134,23 @@ impl Frame {
                 pid: r.u32()?,
                 generation: r.u32()?,
             }),
-            2 => Self::Listeners { total: r.u32()?, records: many(&mut r, Record::read)? },
-            3 => Self::State { schema: r.u32()?, more: flag(&mut r)?, blob: r.bytes()? },
-            4 => Self::Ready { unclaimed: many(&mut r, Reader::u32)? },
+            2 => Self::Listeners {
+                total: r.u32()?,
+                records: many(&mut r, Record::read)?,
+            },
+            3 => Self::State {
+                schema: r.u32()?,
+                more: flag(&mut r)?,
+                blob: r.bytes()?,
+            },
+            4 => Self::Ready {
+                unclaimed: many(&mut r, Reader::u32)?,
+            },
             5 => Self::Extend { ms: r.u64()? },
             6 => Self::Commit,
-            7 => Self::Abort { reason: r.string()? },
+            7 => Self::Abort {
+                reason: r.string()?,
+            },
             8 => Self::Trigger,
             9 => Self::Hurry { ms: r.u64()? },
             10 => Self::Reclaim,
@@ -117,15 +161,22 @@ impl Frame {
                 peer: r.string()?,
                 unread: r.bytes()?,
             },
-            12 => Self::ConnAck { id: r.u64()?, taken: flag(&mut r)? },
+            12 => Self::ConnAck {
+                id: r.u64()?,
+                taken: flag(&mut r)?,
+            },
             13 => Self::Command { text: r.string()? },
-            14 => Self::Answer { status: r.u8()?, text: r.string()? },
+            14 => Self::Answer {
+                status: r.u8()?,
+                text: r.string()?,
+            },
             SKIPPABLE.. => Self::Unknown { kind },
             _ => return Err("a frame of a type that must not be skipped is unknown here"),
         })
     }
 
-    fn kind(&self) -> u8 {
+    /// Its type, as a number.
+    pub(super) fn kind(&self) -> u8 {
         match self {
             Self::Hello(_) => 1,
             Self::Listeners { .. } => 2,
@@ -148,7 +199,10 @@ impl Frame {
     fn write(&self, w: &mut Writer) {
         match self {
             Self::Hello(hello) => {
-                w.u16(hello.versions.0).u16(hello.versions.1).u32(hello.pid).u32(hello.generation);
+                w.u16(hello.versions.0)
+                    .u16(hello.versions.1)
+                    .u32(hello.pid)
+                    .u32(hello.generation);
             }
             Self::Listeners { total, records } => {
                 w.u32(*total).u32(count(records));
@@ -163,8 +217,18 @@ impl Frame {
             }
             Self::Extend { ms } | Self::Hurry { ms } => _ = w.u64(*ms),
             Self::Abort { reason: text } | Self::Command { text } => _ = w.bytes(text.as_bytes()),
-            Self::Conn { id, listener, requests, peer, unread } => {
-                w.u64(*id).u32(*listener).u64(*requests).bytes(peer.as_bytes()).bytes(unread);
+            Self::Conn {
+                id,
+                listener,
+                requests,
+                peer,
+                unread,
+            } => {
+                w.u64(*id)
+                    .u32(*listener)
+                    .u64(*requests)
+                    .bytes(peer.as_bytes())
+                    .bytes(unread);
             }
             Self::ConnAck { id, taken } => _ = w.u64(*id).u8((*taken).into()),
             Self::Answer { status, text } => _ = w.u8(*status).bytes(text.as_bytes()),
@@ -190,5 +254,4 @@ fn many<'a, T>(
 }
 
 #[cfg(test)]
-#[path = "frame_tests.rs"]
 mod tests;

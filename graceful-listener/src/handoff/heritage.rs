@@ -10,8 +10,9 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 use super::channel::Channel;
 use super::error::HandoffError;
-use super::frame::{Frame, Hello, VERSIONS};
+use super::frame::Frame;
 use super::inbox::Message;
+use super::introduction::{agree, hello};
 use super::predecessor::Predecessor;
 use super::record::Record;
 use crate::check::Fault;
@@ -28,7 +29,7 @@ pub(crate) enum Heritage {
     Malformed(ListenError),
     /// A predecessor is there, but it could not be understood.
     Failed(HandoffError),
-    Predecessor(Predecessor),
+    Predecessor(Box<Predecessor>),
 }
 
 /// A listener as it came through the channel.
@@ -50,12 +51,7 @@ pub(crate) fn heritage() -> &'static Heritage {
                 log::stale_channel(named.fd);
                 Heritage::Nobody
             }
-            Ok(socket) => match greet(Channel::new(socket)) {
-                Ok(Some(predecessor)) => Heritage::Predecessor(predecessor),
-                // It died before it had sent them; nobody else serves, so neither do we wait.
-                Ok(None) => Heritage::Nobody,
-                Err(error) => Heritage::Failed(error),
-            },
+            Ok(socket) => inherit(Channel::new(socket)),
         },
     })
 }
@@ -75,35 +71,47 @@ fn open(named: ChannelFd) -> Result<OwnedFd, Fault> {
     Ok(socket)
 }
 
-/// Reads HELLO and all listeners, and answers with our HELLO.
-fn greet(channel: Channel) -> Result<Option<Predecessor>, HandoffError> {
+/// Meets the predecessor. If that fails it is told why, for it waits for us.
+fn inherit(channel: Channel) -> Heritage {
+    match greet(&channel) {
+        Ok(Some((generation, delivered))) => {
+            let predecessor = Predecessor::new(channel, generation, delivered);
+            Heritage::Predecessor(Box::new(predecessor))
+        }
+        // It died before it had sent everything, so there is nobody to wait for.
+        Ok(None) => Heritage::Nobody,
+        Err(error) => {
+            let reason = error.to_string();
+            let _ = channel.post(&Frame::Abort { reason }, Vec::new());
+            Heritage::Failed(error)
+        }
+    }
+}
+
+/// Reads HELLO, answers with ours, and reads all listeners. Returns our generation and them.
+fn greet(channel: &Channel) -> Result<Option<(u32, Vec<Delivered>)>, HandoffError> {
     let deadline = Instant::now() + GREETING;
-    let Some(message) = next(&channel, deadline)? else { return Ok(None) };
+    let Some(message) = next(channel, deadline)? else {
+        return Ok(None);
+    };
     let Frame::Hello(theirs) = message.frame else {
         return Err(HandoffError::protocol("its first frame is not HELLO"));
     };
     let generation = theirs.generation.saturating_add(1);
-    let ours = Hello { versions: VERSIONS, pid: std::process::id(), generation };
-    let common = ours.common(&theirs);
-    channel.post(&Frame::Hello(ours), Vec::new())?;
-    if common.is_none() {
-        let (min, max) = theirs.versions;
-        let reason = format!("its versions {min} to {max} are all unknown here");
-        channel.post(&Frame::Abort { reason: "no common version".into() }, Vec::new())?;
-        return Err(HandoffError::protocol(reason));
-    }
-    let delivered = receive(&channel, deadline)?;
-    Ok(delivered.map(|delivered| Predecessor::new(channel, generation, delivered)))
+    // If the predecessor is gone, the next read says so.
+    let _ = channel.post(&Frame::Hello(hello(generation)), Vec::new());
+    agree(&theirs)?;
+    let delivered = receive(channel, deadline)?;
+    Ok(delivered.map(|delivered| (generation, delivered)))
 }
 
 /// Reads LISTENERS frames until they are complete.
-fn receive(
-    channel: &Channel,
-    deadline: Instant,
-) -> Result<Option<Vec<Delivered>>, HandoffError> {
+fn receive(channel: &Channel, deadline: Instant) -> Result<Option<Vec<Delivered>>, HandoffError> {
     let mut delivered = Vec::new();
     loop {
-        let Some(message) = next(channel, deadline)? else { return Ok(None) };
+        let Some(message) = next(channel, deadline)? else {
+            return Ok(None);
+        };
         let Frame::Listeners { total, records } = message.frame else {
             return Err(HandoffError::protocol("a frame that is out of turn"));
         };
@@ -124,73 +132,20 @@ fn receive(
 fn next(channel: &Channel, deadline: Instant) -> Result<Option<Message>, HandoffError> {
     loop {
         match channel.recv_until(deadline)? {
-            Some(Message { frame: Frame::Abort { reason }, .. }) => {
+            Some(Message {
+                frame: Frame::Abort { reason },
+                ..
+            }) => {
                 return Err(HandoffError::aborted(reason));
             }
-            Some(Message { frame: Frame::State { .. } | Frame::Unknown { .. }, .. }) => {}
+            Some(Message {
+                frame: Frame::State { .. } | Frame::Unknown { .. },
+                ..
+            }) => {}
             message => return Ok(message),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A channel to which an imagined predecessor sent `frames`, and its end.
-    fn after(frames: &[Frame]) -> (Channel, Channel) {
-        let (old, new) = Channel::pair().unwrap();
-        for frame in frames {
-            old.post(frame, Vec::new()).unwrap();
-        }
-        (Channel::new(new), old)
-    }
-
-    fn hello(versions: (u16, u16)) -> Frame {
-        Frame::Hello(Hello { versions, pid: 1, generation: 41 })
-    }
-
-    fn none() -> Frame {
-        Frame::Listeners { total: 0, records: Vec::new() }
-    }
-
-    #[test]
-    fn a_greeting_is_answered_and_raises_the_generation() {
-        let (channel, old) = after(&[hello((1, 9)), Frame::Unknown { kind: 200 }, none()]);
-        let predecessor = greet(channel).unwrap().unwrap();
-        assert_eq!(predecessor.generation(), 42);
-        let answer = old.recv_until(Instant::now() + GREETING).unwrap().unwrap().frame;
-        let Frame::Hello(answer) = answer else { panic!("{answer:?}") };
-        assert_eq!((answer.versions, answer.generation), (VERSIONS, 42));
-    }
-
-    #[test]
-    fn a_version_that_is_unknown_here_is_told_to_both_sides() {
-        let (channel, old) = after(&[hello((7, 9)), none()]);
-        let error = greet(channel).err().unwrap();
-        assert!(error.is_protocol() && error.to_string().contains("7 to 9"), "{error}");
-        let deadline = Instant::now() + GREETING;
-        assert!(matches!(old.recv_until(deadline).unwrap().unwrap().frame, Frame::Hello(_)));
-        assert!(matches!(old.recv_until(deadline).unwrap().unwrap().frame, Frame::Abort { .. }));
-    }
-
-    #[test]
-    fn a_predecessor_that_dies_while_it_greets_is_nobody() {
-        for frames in [vec![], vec![hello((1, 1))]] {
-            let (channel, old) = after(&frames);
-            drop(old);
-            // Our HELLO may fail to be sent; that, too, says that it is gone.
-            assert!(!matches!(greet(channel), Ok(Some(_))));
-        }
-    }
-
-    #[test]
-    fn frames_out_of_turn_and_an_abort_end_the_greeting() {
-        let (channel, _old) = after(&[Frame::Commit]);
-        assert!(greet(channel).err().unwrap().is_protocol());
-        let (channel, _old) = after(&[hello((1, 1)), Frame::Commit]);
-        assert!(greet(channel).err().unwrap().is_protocol());
-        let (channel, _old) = after(&[hello((1, 1)), Frame::Abort { reason: "no".into() }]);
-        assert!(greet(channel).err().unwrap().is_aborted());
-    }
-}
+mod tests;

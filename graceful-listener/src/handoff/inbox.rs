@@ -3,16 +3,15 @@
 use std::collections::VecDeque;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg,
-};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, recvmsg};
 
 use super::FDS_A_MESSAGE;
 use super::error::HandoffError;
 use super::frame::{CAP, Frame, HEADER};
+use crate::platform::{RECV, close_on_exec};
 
 /// A frame with the descriptors it names.
 #[derive(Debug)]
@@ -46,12 +45,16 @@ impl Inbox {
         if length > CAP {
             return Err(HandoffError::protocol(format!("a frame of {length} bytes")));
         }
-        let Some(payload) = rest.get(..length) else { return Ok(None) };
+        let Some(payload) = rest.get(..length) else {
+            return Ok(None);
+        };
         let frame = Frame::decode(kind, payload)
             .map_err(|why| HandoffError::protocol(format!("frame type {kind}: {why}")))?;
         self.bytes.drain(..HEADER + length);
         if self.fds.len() < frame.fds() {
-            return Err(HandoffError::protocol("descriptors are missing from a frame"));
+            return Err(HandoffError::protocol(
+                "descriptors are missing from a frame",
+            ));
         }
         let fds = self.fds.drain(..frame.fds()).collect();
         Ok(Some(Message { frame, fds }))
@@ -66,7 +69,7 @@ impl Inbox {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_A_MESSAGE))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let iov = &mut [IoSliceMut::new(&mut bytes)];
-        let got = match recvmsg(socket, iov, &mut control, RecvFlags::CMSG_CLOEXEC) {
+        let got = match recvmsg(socket, iov, &mut control, RECV) {
             Ok(got) => got,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(Filled::NothingYet),
             Err(Errno::CONNRESET) => return Ok(Filled::End),
@@ -74,7 +77,7 @@ impl Inbox {
         };
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {
-                self.fds.extend(fds);
+                self.fds.extend(fds.inspect(|fd| close_on_exec(fd.as_fd())));
             }
         }
         if got.flags.contains(ReturnFlags::CTRUNC) {
@@ -82,13 +85,19 @@ impl Inbox {
             return Err(HandoffError::protocol(why));
         }
         self.bytes.extend_from_slice(&bytes[..got.bytes]);
-        Ok(if got.bytes == 0 { Filled::End } else { Filled::Some })
+        Ok(if got.bytes == 0 {
+            Filled::End
+        } else {
+            Filled::Some
+        })
     }
 
     /// Descriptors that no frame claimed would stay open unseen.
     fn nothing_left(&self) -> Result<Option<Message>, HandoffError> {
         match self.bytes.is_empty() && !self.fds.is_empty() {
-            true => Err(HandoffError::protocol("descriptors came without a frame for them")),
+            true => Err(HandoffError::protocol(
+                "descriptors came without a frame for them",
+            )),
             false => Ok(None),
         }
     }

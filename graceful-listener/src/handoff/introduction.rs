@@ -1,10 +1,11 @@
-//! What the old process says first: who it is, and its listeners.
+//! What the two processes say first: who they are, and, the old one, which listeners it has.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::FDS_A_MESSAGE;
+use super::error::HandoffError;
 use super::frame::{CAP, Frame, Hello, VERSIONS};
 use super::predecessor::generation;
 use super::record::Record;
@@ -17,20 +18,39 @@ const FULL: usize = CAP - 8 * 1024;
 /// A frame with the descriptors that go with it.
 pub(super) type Parcel = (Frame, Vec<Arc<OwnedFd>>);
 
-pub(super) fn hello() -> Hello {
-    Hello { versions: VERSIONS, pid: std::process::id(), generation: generation() }
+pub(super) fn hello(generation: u32) -> Hello {
+    Hello {
+        versions: VERSIONS,
+        pid: std::process::id(),
+        generation,
+    }
+}
+
+/// Whether there is a version that both sides speak. There is only one so far.
+pub(super) fn agree(theirs: &Hello) -> Result<(), HandoffError> {
+    match hello(0).common(theirs) {
+        Some(_) => Ok(()),
+        None => {
+            let (min, max) = theirs.versions;
+            let what = format!("its versions {min} to {max} are all unknown here");
+            Err(HandoffError::protocol(what))
+        }
+    }
 }
 
 /// HELLO, then LISTENERS in as many frames as the limits of one message make necessary, at
 /// least one.
 pub(super) fn introduction(listeners: &[Arc<Shared>]) -> Vec<Parcel> {
     let total = u32::try_from(listeners.len()).unwrap_or(u32::MAX);
-    let mut parcels = vec![(Frame::Hello(hello()), Vec::new())];
+    let mut parcels = vec![(Frame::Hello(hello(generation())), Vec::new())];
     let (mut records, mut fds, mut size) = (Vec::new(), Vec::new(), 0);
     for (listener, record) in listeners.iter().zip(records_of(listeners)) {
         if records.len() == FDS_A_MESSAGE || size > FULL {
             let records = std::mem::take(&mut records);
-            parcels.push((Frame::Listeners { total, records }, std::mem::take(&mut fds)));
+            parcels.push((
+                Frame::Listeners { total, records },
+                std::mem::take(&mut fds),
+            ));
             size = 0;
         }
         size += record.size();
@@ -48,6 +68,10 @@ fn records_of(listeners: &[Arc<Shared>]) -> impl Iterator<Item = Record> + use<'
         let count = counts.entry(listener.name()).or_default();
         let index = *count;
         *count += 1;
-        Record { name: listener.name().to_owned(), index, socket: listener.description() }
+        Record {
+            name: listener.name().to_owned(),
+            index,
+            socket: listener.description(),
+        }
     })
 }

@@ -84,34 +84,36 @@ pub(super) enum Action {
 impl State {
     /// What follows. An event that means nothing in a state (it came late) changes nothing.
     pub(super) fn on(self, event: Event) -> (Self, &'static [Action]) {
-        use {Action as A, Event as E, State as S};
+        use {Action as A, Event as E};
         match (self, event) {
-            (S::Running, E::Trigger) => (S::Preflight, &[]),
-            (S::Draining, E::Trigger) => (self, &[A::RefuseHandedOver]),
+            (Self::Running, E::Trigger) => (Self::Preflight, &[]),
+            (Self::Draining, E::Trigger) => (self, &[A::RefuseHandedOver]),
             (_, E::Trigger) => (self, &[A::RefuseBusy]),
 
-            (S::Preflight, E::Passed) => (S::Spawning, &[]),
-            (S::Preflight | S::Spawning, E::Failed | E::Stop) => (S::Running, &[]),
-            (S::Spawning, E::Spawned) => (S::AwaitReady, &[A::Introduce]),
+            (Self::Preflight, E::Passed) => (Self::Spawning, &[]),
+            (Self::Preflight | Self::Spawning, E::Failed | E::Stop) => (Self::Running, &[]),
+            (Self::Spawning, E::Spawned) => (Self::AwaitReady, &[A::Introduce]),
 
-            (S::AwaitReady, E::Extend) => (self, &[A::Extend]),
-            (S::AwaitReady, E::Ready) => (S::Ready, &[]),
-            (S::AwaitReady, E::Late) => (S::RollingBack, &[A::Abort]),
+            (Self::AwaitReady, E::Extend) => (self, &[A::Extend]),
+            (Self::AwaitReady, E::Ready) => (Self::Ready, &[]),
+            (Self::AwaitReady, E::Late) => (Self::RollingBack, &[A::Abort]),
 
-            (S::Ready, E::Commit) => (S::Committing, &[]),
-            (S::Committing, E::Committed) => (S::Draining, &[A::HandOver]),
+            (Self::Ready, E::Commit) => (Self::Committing, &[]),
+            (Self::Committing, E::Committed) => (Self::Draining, &[A::HandOver]),
 
             // COMMIT could not be written, so nobody read it: this is still before it.
-            (S::AwaitReady | S::Ready | S::Committing, E::Lost) => (S::RollingBack, &[A::Abort]),
-            (S::AwaitReady | S::Ready, E::Stop) => (S::RollingBack, &[A::Abort]),
-            (S::AwaitReady | S::Ready | S::Committing, E::Exited) => (S::Running, &[]),
+            (Self::AwaitReady | Self::Ready | Self::Committing, E::Lost) => {
+                (Self::RollingBack, &[A::Abort])
+            }
+            (Self::AwaitReady | Self::Ready, E::Stop) => (Self::RollingBack, &[A::Abort]),
+            (Self::AwaitReady | Self::Ready | Self::Committing, E::Exited) => (Self::Running, &[]),
 
-            (S::RollingBack, E::Late) => (S::Killing, &[A::Kill]),
+            (Self::RollingBack, E::Late) => (Self::Killing, &[A::Kill]),
             // A process that KILL does not end hangs in the kernel; waiting helps nobody.
-            (S::Killing, E::Late) => (S::Running, &[]),
-            (S::RollingBack | S::Killing, E::Exited) => (S::Running, &[]),
+            (Self::Killing, E::Late) => (Self::Running, &[]),
+            (Self::RollingBack | Self::Killing, E::Exited) => (Self::Running, &[]),
 
-            (S::Draining, E::Exited) => (S::Running, &[A::Reclaim]),
+            (Self::Draining, E::Exited) => (Self::Running, &[A::Reclaim]),
 
             _ => (self, &[]),
         }
@@ -124,5 +126,4 @@ impl State {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;

@@ -25,7 +25,11 @@ impl Origin {
             let arg0 = args.next().unwrap_or_default();
             let path = env::var_os("PATH").unwrap_or_default();
             let program = locate(Path::new(&arg0), &path).or_else(|| env::current_exe().ok());
-            Self { program, arg0, args: args.collect() }
+            Self {
+                program,
+                arg0,
+                args: args.collect(),
+            }
         })
     }
 }
@@ -51,7 +55,10 @@ mod tests {
         let path = &OsString::from("/nowhere:/bin");
         let here = env::current_dir().unwrap();
         assert_eq!(locate(Path::new("/opt/app"), path), Some("/opt/app".into()));
-        assert_eq!(locate(Path::new("bin/app"), path), Some(here.join("bin/app")));
+        assert_eq!(
+            locate(Path::new("bin/app"), path),
+            Some(here.join("bin/app"))
+        );
         assert_eq!(locate(Path::new("./app"), path), Some(here.join("app")));
         assert_eq!(locate(Path::new("sh"), path), Some("/bin/sh".into()));
         assert_eq!(locate(Path::new("no-such-program"), path), None);

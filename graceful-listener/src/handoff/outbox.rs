@@ -7,12 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use rustix::net::{
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg,
-};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, sendmsg};
 
 use super::FDS_A_MESSAGE;
 use super::frame::Frame;
+use crate::platform::SEND;
 
 #[derive(Debug, Default)]
 pub(super) struct Outbox(VecDeque<Outgoing>);
@@ -27,7 +26,11 @@ struct Outgoing {
 
 impl Outbox {
     pub(super) fn push(&mut self, frame: &Frame, fds: Vec<Arc<OwnedFd>>) {
-        self.0.push_back(Outgoing { bytes: frame.encode(), sent: 0, fds });
+        self.0.push_back(Outgoing {
+            bytes: frame.encode(),
+            sent: 0,
+            fds,
+        });
     }
 
     /// Sends what there is room for; returns whether nothing is left to send.
@@ -54,7 +57,7 @@ impl Outgoing {
             return Err(Errno::TOOMANYREFS);
         }
         let bytes = &[IoSlice::new(&self.bytes[self.sent..])];
-        self.sent += sendmsg(socket, bytes, &mut control, SendFlags::NOSIGNAL)?;
+        self.sent += sendmsg(socket, bytes, &mut control, SEND)?;
         drop(fds);
         self.fds.clear();
         Ok(())

@@ -37,7 +37,12 @@ impl Predecessor {
     }
 
     pub(crate) fn take_delivered(&self) -> Vec<Delivered> {
-        std::mem::take(&mut self.delivered.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(
+            &mut self
+                .delivered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     pub(super) fn generation(&self) -> u32 {
@@ -87,9 +92,11 @@ impl Predecessor {
 /// goes on serving, and this process must not: it should end.
 pub async fn ready() -> Result<(), HandoffError> {
     match heritage() {
-        Heritage::Predecessor(predecessor) => {
-            predecessor.outcome.get_or_init(|| predecessor.take_over()).await.clone()
-        }
+        Heritage::Predecessor(predecessor) => predecessor
+            .outcome
+            .get_or_init(|| predecessor.take_over())
+            .await
+            .clone(),
         Heritage::Failed(error) => Err(error.clone()),
         Heritage::Nobody | Heritage::Malformed(_) => {
             inherited::settle();

@@ -11,7 +11,10 @@ struct Process {
     successor: u32,
 }
 
-static PROCESS: Mutex<Process> = Mutex::new(Process { state: State::Running, successor: 0 });
+static PROCESS: Mutex<Process> = Mutex::new(Process {
+    state: State::Running,
+    successor: 0,
+});
 
 /// Begins an attempt, or says who is in the way.
 pub(super) fn trigger() -> Result<(), HandoffError> {
@@ -38,5 +41,8 @@ pub(super) fn state() -> State {
 }
 
 pub(super) fn set_successor(pid: u32) {
-    PROCESS.lock().unwrap_or_else(PoisonError::into_inner).successor = pid;
+    PROCESS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .successor = pid;
 }

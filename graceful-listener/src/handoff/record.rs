@@ -14,9 +14,15 @@ pub(crate) enum Socket {
     Tcp(std::net::SocketAddr),
     /// With the identity of the path if removing it one day is up to the server, and not to
     /// whoever passed the socket to its first generation.
-    Unix { path: std::path::PathBuf, ours: Option<Identity> },
+    Unix {
+        path: std::path::PathBuf,
+        ours: Option<Identity>,
+    },
     /// A kind of a later version. Its descriptor is closed with the unclaimed ones.
-    Unknown { kind: u8, address: Vec<u8> },
+    Unknown {
+        kind: u8,
+        address: Vec<u8>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +46,19 @@ impl Record {
             _ => None,
         };
         let identity = ours.unwrap_or(Identity { dev: 0, ino: 0 });
-        w.u8(ours.is_some().into()).u64(identity.dev).u64(identity.ino);
+        w.u8(ours.is_some().into())
+            .u64(identity.dev)
+            .u64(identity.ino);
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         let (name, index) = (r.string()?, r.u32()?);
         let (kind, address) = (r.u8()?, r.bytes()?);
         let ours = r.u8()? != 0;
-        let identity = Identity { dev: r.u64()?, ino: r.u64()? };
+        let identity = Identity {
+            dev: r.u64()?,
+            ino: r.u64()?,
+        };
         let socket = match kind {
             1 => Socket::Tcp(tcp(&address).ok_or("the address of a TCP listener is none")?),
             2 => Socket::Unix {
@@ -56,7 +67,11 @@ impl Record {
             },
             _ => Socket::Unknown { kind, address },
         };
-        Ok(Self { name, index, socket })
+        Ok(Self {
+            name,
+            index,
+            socket,
+        })
     }
 
     /// How many bytes it takes in a frame.

@@ -26,7 +26,10 @@ impl Rollback {
     pub(super) fn begin(started: Started, reason: String) -> Self {
         let _ = started.channel.post(&Frame::Abort { reason }, Vec::new());
         started.terminate();
-        Self { started, state: State::RollingBack }
+        Self {
+            started,
+            state: State::RollingBack,
+        }
     }
 
     /// Waits for its end. Cancel safe.

@@ -34,7 +34,12 @@ pub(super) struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         let ready_timeout = Duration::from_secs(60);
-        Self { program: None, args: None, env: Vec::new(), ready_timeout }
+        Self {
+            program: None,
+            args: None,
+            env: Vec::new(),
+            ready_timeout,
+        }
     }
 }
 
@@ -44,9 +49,11 @@ impl Default for Plan {
 /// moment (ETXTBSY); that is waited out. execve(2).
 pub(super) async fn spawn(plan: &Plan) -> Result<Started, HandoffError> {
     let origin = Origin::recorded();
-    let program = plan.program.clone().or_else(|| origin.program.clone()).ok_or_else(|| {
-        HandoffError::unknown_program(origin.arg0.to_string_lossy().into_owned())
-    })?;
+    let program = plan
+        .program
+        .clone()
+        .or_else(|| origin.program.clone())
+        .ok_or_else(|| HandoffError::unknown_program(origin.arg0.to_string_lossy().into_owned()))?;
     let give_up = Instant::now() + BEING_WRITTEN;
     loop {
         match start(plan, &program, origin) {
@@ -81,5 +88,8 @@ fn start(plan: &Plan, program: &PathBuf, origin: &Origin) -> io::Result<Started>
 }
 
 fn named(channel: &OwnedFd) -> io::Result<ChannelFd> {
-    Ok(ChannelFd { fd: channel.as_raw_fd(), ino: fstat(channel)?.st_ino })
+    Ok(ChannelFd {
+        fd: channel.as_raw_fd(),
+        ino: fstat(channel)?.st_ino,
+    })
 }

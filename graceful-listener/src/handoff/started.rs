@@ -31,7 +31,11 @@ pub(super) enum Heard {
 
 impl Started {
     pub(super) fn new(child: Child, channel: Channel) -> Self {
-        Self { pid: child.id().unwrap_or(0), channel, child }
+        Self {
+            pid: child.id().unwrap_or(0),
+            channel,
+            child,
+        }
     }
 
     /// Waits for the next thing it does, without bound. What it said before it ended comes first:
@@ -64,8 +68,8 @@ impl Started {
 
     /// SIGTERM. The number is its own until it is reaped, and that only we do.
     pub(super) fn terminate(&self) {
-        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(pid) = pid {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(pid) = pid.and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);
         }
     }

@@ -39,7 +39,10 @@ impl SuccessorBuilder {
 
     /// Sets arguments, as [`arg`](Self::arg) does one by one. An empty list means none.
     pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
-        self.0.args.get_or_insert_default().extend(args.into_iter().map(Into::into));
+        self.0
+            .args
+            .get_or_insert_default()
+            .extend(args.into_iter().map(Into::into));
         self
     }
 
@@ -84,7 +87,10 @@ impl SuccessorBuilder {
     ///
     /// Outside of a tokio runtime with I/O and time enabled.
     pub async fn start(&self, listeners: &[&HandoffListener]) -> Result<Successor, HandoffError> {
-        let listeners = listeners.iter().map(|listener| Arc::clone(listener.shared())).collect();
+        let listeners = listeners
+            .iter()
+            .map(|listener| Arc::clone(listener.shared()))
+            .collect();
         let mut attempt = Attempt::begin(self.0.clone(), listeners)?;
         match attempt.settle().await {
             State::Ready => Ok(Successor(attempt)),

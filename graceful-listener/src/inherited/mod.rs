@@ -30,7 +30,9 @@ pub(crate) fn one(name: Option<&str>) -> Result<(String, Offer), ListenError> {
     match found[..] {
         [] => Err(table.nothing(&entries, name)),
         [index] => entries[index].claim(),
-        _ => Err(ListenError::new(Kind::Ambiguous { found: describe(&entries, &found) })),
+        _ => Err(ListenError::new(Kind::Ambiguous {
+            found: describe(&entries, &found),
+        })),
     }
 }
 
@@ -46,7 +48,10 @@ pub(crate) fn all(name: Option<&str>) -> Result<Vec<(String, Offer)>, ListenErro
     if let Some(error) = found.iter().find_map(|index| entries[*index].fault()) {
         return Err(error);
     }
-    found.into_iter().map(|index| entries[index].claim()).collect()
+    found
+        .into_iter()
+        .map(|index| entries[index].claim())
+        .collect()
 }
 
 /// The listener that was handed over for `addr`; nothing if one has to be bound.
@@ -58,7 +63,12 @@ pub(crate) fn fitting(
     let mut entries = table.entries();
     let (positions, candidates) = candidates(&entries);
     let (text, named, foreign) = (addr.to_string(), name.is_some(), table.foreign);
-    let wanted = Wanted { name: name.unwrap_or(&text), named, addr, foreign };
+    let wanted = Wanted {
+        name: name.unwrap_or(&text),
+        named,
+        addr,
+        foreign,
+    };
     match choose(&candidates, &wanted) {
         Choice::Bind => Ok(None),
         Choice::Take(index) => {
@@ -68,7 +78,10 @@ pub(crate) fn fitting(
         Choice::Mismatch(found) => {
             let found: Vec<_> = found.into_iter().map(|index| positions[index]).collect();
             let found = describe(&entries, &found);
-            Err(ListenError::new(Kind::AddressMismatch { wanted: addr.clone(), found }))
+            Err(ListenError::new(Kind::AddressMismatch {
+                wanted: addr.clone(),
+                found,
+            }))
         }
     }
 }
@@ -78,9 +91,15 @@ pub(crate) fn fitting(
 /// [`ready`](crate::ready) closes them; look here before, to tell whoever runs the program that
 /// it was given a listener it does not know.
 pub fn unclaimed() -> Vec<String> {
-    let Ok(table) = table() else { return Vec::new() };
+    let Ok(table) = table() else {
+        return Vec::new();
+    };
     let entries = table.entries();
-    entries.iter().filter(|entry| entry.is_left()).map(|entry| entry.name().to_owned()).collect()
+    entries
+        .iter()
+        .filter(|entry| entry.is_left())
+        .map(|entry| entry.name().to_owned())
+        .collect()
 }
 
 /// Closes what nobody claimed of what a manager passed, if anybody ever asked for it. Costs one
@@ -96,10 +115,16 @@ pub(crate) fn settle() {
 /// Closes what nobody claimed of what a predecessor delivered, whether anybody asked for it or
 /// not. Returns the positions of all that was not claimed.
 pub(crate) fn settle_delivered() -> Vec<u32> {
-    let Ok(table) = table() else { return Vec::new() };
+    let Ok(table) = table() else {
+        return Vec::new();
+    };
     log::unclaimed(&table.settle());
     let entries = table.entries();
-    (0..).zip(&*entries).filter(|(_, entry)| !entry.is_claimed()).map(|(index, _)| index).collect()
+    (0..)
+        .zip(&*entries)
+        .filter(|(_, entry)| !entry.is_claimed())
+        .map(|(index, _)| index)
+        .collect()
 }
 
 fn table() -> Result<&'static Table, ListenError> {
@@ -110,8 +135,16 @@ fn table() -> Result<&'static Table, ListenError> {
 fn read() -> Result<Table, ListenError> {
     match heritage() {
         Heritage::Predecessor(predecessor) => {
-            let entries = predecessor.take_delivered().into_iter().map(Entry::delivered).collect();
-            Ok(Table::new(entries, false, "the predecessor handed none over".to_owned()))
+            let entries = predecessor
+                .take_delivered()
+                .into_iter()
+                .map(Entry::delivered)
+                .collect();
+            Ok(Table::new(
+                entries,
+                false,
+                "the predecessor handed none over".to_owned(),
+            ))
         }
         Heritage::Failed(error) => Err(ListenError::new(Kind::Handoff(error.clone()))),
         Heritage::Malformed(error) => Err(error.clone()),

@@ -50,7 +50,12 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(entries: Vec<Entry>, foreign: bool, nothing: String) -> Self {
-        Self { entries: Mutex::new(entries), foreign, nothing, settled: AtomicBool::new(false) }
+        Self {
+            entries: Mutex::new(entries),
+            foreign,
+            nothing,
+            settled: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
@@ -91,7 +96,11 @@ impl Entry {
     /// From a manager, by number.
     pub(super) fn passed(Passed { fd: number, name }: Passed) -> Self {
         let state = match numbers::take(number, check) {
-            Ok((fd, addr)) => State::Offered(Offer { fd, addr, path: None }),
+            Ok((fd, addr)) => State::Offered(Offer {
+                fd,
+                addr,
+                path: None,
+            }),
             Err(fault) => State::Broken(ListenError::new(Kind::Unusable { fd: number, fault })),
         };
         Self { name, state }
@@ -109,9 +118,10 @@ impl Entry {
                 let addr = real.as_tcp().map_or(addr, ListenAddr::Tcp);
                 State::Offered(Offer { fd, addr, path })
             }
-            (Some(_), Err(fault)) => {
-                State::Broken(ListenError::new(Kind::Unusable { fd: fd.as_raw_fd(), fault }))
-            }
+            (Some(_), Err(fault)) => State::Broken(ListenError::new(Kind::Unusable {
+                fd: fd.as_raw_fd(),
+                fault,
+            })),
         };
         Self { name, state }
     }
@@ -126,7 +136,9 @@ impl Entry {
             }
             state @ (State::Claimed | State::Closed) => {
                 self.state = state;
-                Err(ListenError::new(Kind::NoneInherited { why: "it is taken".to_owned() }))
+                Err(ListenError::new(Kind::NoneInherited {
+                    why: "it is taken".to_owned(),
+                }))
             }
         }
     }
@@ -160,14 +172,29 @@ impl Entry {
 
 /// Those that are left, and their positions.
 pub(super) fn candidates(entries: &[Entry]) -> (Vec<usize>, Vec<Candidate<'_>>) {
-    let left = entries.iter().enumerate().filter(|(_, entry)| entry.is_left());
-    left.map(|(index, entry)| (index, Candidate { name: &entry.name, addr: entry.addr() })).unzip()
+    let left = entries
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| entry.is_left());
+    left.map(|(index, entry)| {
+        (
+            index,
+            Candidate {
+                name: &entry.name,
+                addr: entry.addr(),
+            },
+        )
+    })
+    .unzip()
 }
 
 /// The positions of those that are left, all or all of one name.
 pub(super) fn select(entries: &[Entry], name: Option<&str>) -> Vec<usize> {
     let (positions, candidates) = candidates(entries);
-    named(&candidates, name).into_iter().map(|index| positions[index]).collect()
+    named(&candidates, name)
+        .into_iter()
+        .map(|index| positions[index])
+        .collect()
 }
 
 /// `"name" at address` for each, for an error.

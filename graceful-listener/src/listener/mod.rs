@@ -192,7 +192,10 @@ impl HandoffListener {
     ///
     /// Outside of a tokio runtime with I/O enabled.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, PeerAddr)>> {
-        let mut slot = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self
+            .accepting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let accepting = slot.get_or_insert_with(|| {
             let shared = Arc::clone(&self.shared);
             Box::pin(async move { shared.accept().await })
@@ -239,14 +242,20 @@ impl HandoffListener {
 
 impl From<Shared> for HandoffListener {
     fn from(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared), accepting: Mutex::new(None) }
+        Self {
+            shared: Arc::new(shared),
+            accepting: Mutex::new(None),
+        }
     }
 }
 
 /// A handle of the same socket. It starts without a pending accept.
 impl Clone for HandoffListener {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), accepting: Mutex::new(None) }
+        Self {
+            shared: Arc::clone(&self.shared),
+            accepting: Mutex::new(None),
+        }
     }
 }
 

@@ -11,12 +11,13 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Handle;
+use tokio::task::coop::consume_budget;
 
 use super::gate::Gate;
 use crate::bind::BoundPath;
 use crate::handoff::{self, Socket};
 use crate::reactor::register;
-use crate::{ListenAddr, PeerAddr, Stream};
+use crate::{ListenAddr, PeerAddr, Stream, platform};
 
 /// A listening socket and all that is known of it.
 #[derive(Debug)]
@@ -76,7 +77,10 @@ impl Shared {
             ListenAddr::Tcp(addr) => Socket::Tcp(*addr),
             ListenAddr::Unix(path) => {
                 let ours = self.path.as_ref().map(BoundPath::identity);
-                Socket::Unix { path: path.clone(), ours }
+                Socket::Unix {
+                    path: path.clone(),
+                    ours,
+                }
             }
         }
     }
@@ -94,10 +98,14 @@ impl Shared {
     }
 
     /// Waits for a connection, without bound. Cancel safe. Any number of tasks may wait.
+    ///
+    /// The budget is taken so that a queue which never empties does not keep a runtime of one
+    /// thread from everything else.
     pub(super) async fn accept(&self) -> io::Result<(Stream, PeerAddr)> {
         handoff::ready().await?;
         loop {
             self.gate.opened().await;
+            consume_budget().await;
             let mut guard = self.reactor()?.readable().await?;
             if self.is_handed_over() {
                 continue;
@@ -123,7 +131,7 @@ impl Shared {
 
     fn accept_now(&self) -> io::Result<(Stream, PeerAddr)> {
         let (fd, peer) = loop {
-            match accept4(self.socket.as_fd()) {
+            match platform::accept(self.socket.as_fd()) {
                 Err(Errno::INTR) => {}
                 result => break result?,
             }
@@ -148,7 +156,10 @@ impl Shared {
         if let Some(reactor) = self.reactor.get() {
             return Ok(reactor);
         }
-        let _alone = self.registering.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self
+            .registering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(reactor) = self.reactor.get() {
             return Ok(reactor);
         }
@@ -173,23 +184,4 @@ impl Drop for Shared {
             }
         }
     }
-}
-
-type Accepted = (OwnedFd, Option<rustix::net::SocketAddrAny>);
-
-#[cfg(not(target_vendor = "apple"))]
-fn accept4(socket: BorrowedFd<'_>) -> rustix::io::Result<Accepted> {
-    use rustix::net::{SocketFlags, acceptfrom_with};
-    acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
-}
-
-/// Apple's systems have no accept4.
-#[cfg(target_vendor = "apple")]
-fn accept4(socket: BorrowedFd<'_>) -> rustix::io::Result<Accepted> {
-    use rustix::fs::{OFlags, fcntl_setfl};
-    use rustix::io::{FdFlags, fcntl_setfd};
-    let (fd, peer) = rustix::net::acceptfrom(socket)?;
-    fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
-    fcntl_setfl(&fd, OFlags::RDWR | OFlags::NONBLOCK)?;
-    Ok((fd, peer))
 }

@@ -5,7 +5,8 @@
 //! begins with `@ `, to tell it from what the test harness prints.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-pub mod server;
+pub(crate) mod claim;
+pub(crate) mod server;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -19,32 +20,53 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// Long enough for a process on a machine that is busy with other things.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The command that runs a role.
-pub fn role(name: &str) -> Command {
+pub(crate) fn role(name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child_process", "--nocapture"]).env("ROLE", name);
+    command
+        .args(["--exact", "child_process", "--nocapture"])
+        .env("ROLE", name);
     command
 }
 
+/// What `child_process` does: nothing unless this process was started in a role.
+pub(crate) fn run_role() {
+    match std::env::var("ROLE").as_deref() {
+        Ok("server") => server::run(),
+        Ok("make") => claim::make(),
+        Ok("claim") => claim::run(),
+        Ok(other) => panic!("no role {other}"),
+        Err(_) => {}
+    }
+}
+
 /// Tells the test, from within a role.
-pub fn say(line: impl std::fmt::Display) {
+pub(crate) fn say(line: impl std::fmt::Display) {
     // One write, so that two generations do not mix their lines.
-    std::io::stdout().write_all(format!("@ {line}\n").as_bytes()).unwrap();
+    std::io::stdout()
+        .write_all(format!("@ {line}\n").as_bytes())
+        .unwrap();
 }
 
 /// A process and all the generations after it, which share its standard output.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
+    /// Lines that were read while another was waited for.
+    skipped: Vec<String>,
     /// Generations that the test knows of, to be ended with it.
-    pub pids: Vec<u32>,
+    pub(crate) pids: Vec<u32>,
 }
 
 impl Process {
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -56,18 +78,26 @@ impl Process {
             }
         });
         let pids = vec![child.id()];
-        Self { child, lines, pids }
+        Self {
+            child,
+            lines,
+            skipped: Vec::new(),
+            pids,
+        }
     }
 
     /// The next line that begins with `start`, without it.
-    pub fn line(&mut self, start: &str) -> String {
+    pub(crate) fn line(&mut self, start: &str) -> String {
+        if let Some(index) = self.skipped.iter().position(|line| line.starts_with(start)) {
+            return self.skipped.remove(index)[start.len()..].trim().to_owned();
+        }
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => match line.strip_prefix(start) {
                     Some(rest) => return rest.trim().to_owned(),
-                    None => continue,
+                    None => self.skipped.push(line),
                 },
                 Err(error) => panic!("no line {start:?}: {error}"),
             }
@@ -75,7 +105,7 @@ impl Process {
     }
 
     /// `ready PID GENERATION`.
-    pub fn ready(&mut self) -> (u32, u32) {
+    pub(crate) fn ready(&mut self) -> (u32, u32) {
         let line = self.line("ready ");
         let (pid, generation) = line.split_once(' ').unwrap();
         let (pid, generation) = (pid.parse().unwrap(), generation.parse().unwrap());
@@ -84,7 +114,7 @@ impl Process {
     }
 
     /// Waits for the end of this process, not of its successors.
-    pub fn exit(&mut self) -> ExitStatus {
+    pub(crate) fn exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.child.try_wait().unwrap() {
@@ -96,7 +126,7 @@ impl Process {
     }
 
     /// Waits until no generation is left that could print anything.
-    pub fn all_gone(&mut self) {
+    pub(crate) fn all_gone(&mut self) {
         loop {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(_) => {}
@@ -116,17 +146,22 @@ impl Drop for Process {
     }
 }
 
-pub fn signal(pid: u32, signal: Signal) {
-    let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal);
+fn process(pid: u32) -> Pid {
+    Pid::from_raw(pid.try_into().unwrap()).unwrap()
+}
+
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    assert!(pid > 1, "a test ends only what it started");
+    let _ = kill_process(process(pid), signal);
 }
 
 /// Whether a process of that number exists; a zombie does.
-pub fn exists(pid: u32) -> bool {
-    test_kill_process(Pid::from_raw(pid.cast_signed()).unwrap()).is_ok()
+pub(crate) fn exists(pid: u32) -> bool {
+    test_kill_process(process(pid)).is_ok()
 }
 
 /// Waits until `done`, which has to come true by itself.
-pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
@@ -135,7 +170,7 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// Connects to `IP:PORT`, `unix:/path` or `unix:@name`, sends a line and reads to the end.
-pub fn ask(addr: &str, line: &str) -> std::io::Result<String> {
+pub(crate) fn ask(addr: &str, line: &str) -> std::io::Result<String> {
     fn talk(mut stream: impl Read + Write, line: &str) -> std::io::Result<String> {
         stream.write_all(format!("{line}\n").as_bytes())?;
         let mut answer = String::new();
@@ -156,7 +191,7 @@ pub fn ask(addr: &str, line: &str) -> std::io::Result<String> {
     }
 }
 
-pub fn connect_unix(path: &str) -> std::io::Result<UnixStream> {
+pub(crate) fn connect_unix(path: &str) -> std::io::Result<UnixStream> {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::SocketAddr;
     match path.strip_prefix('@') {
@@ -166,10 +201,10 @@ pub fn connect_unix(path: &str) -> std::io::Result<UnixStream> {
 }
 
 /// A folder of its own for a test, removed in the end.
-pub struct Folder(pub PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("gl-{}-{count}", std::process::id()));
@@ -177,7 +212,7 @@ impl Folder {
         Self(folder)
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 }
@@ -189,12 +224,14 @@ impl Drop for Folder {
 }
 
 /// How many descriptors a process has open.
-pub fn open_fds(pid: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+pub(crate) fn open_fds(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .count()
 }
 
 /// How many children of a process have ended and are not reaped.
-pub fn zombies(pid: u32) -> usize {
+pub(crate) fn zombies(pid: u32) -> usize {
     let is_zombie_of = |stat: &str| {
         // pid (name) state ppid …
         let after_name = stat.rsplit_once(") ")?.1;

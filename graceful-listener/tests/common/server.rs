@@ -7,6 +7,7 @@
 //! | `restart START [MS]` | a successor started with `START`, ready within MS, takes over |
 //! | `start START [MS]` | the same, but it waits for `commit`, `abort` or `drop` |
 //! | `program MS PATH ARGS..` | the same as `restart` with another program |
+//! | `descendant` | what a child that uses this crate, too, finds in its environment |
 //! | `inherited` | how many descriptors a child that has nothing to do with it inherits |
 //!
 //! `ADDRS` are its listeners; `START` says what a successor does before it is ready.
@@ -32,12 +33,15 @@ struct State {
 }
 
 #[tokio::main(flavor = "current_thread")]
-pub async fn run() {
+pub(crate) async fn run() {
     let addrs = std::env::var("ADDRS").unwrap();
     let start = std::env::var("START").unwrap_or_default();
-    let wanted = addrs.split(' ').take(if start == "first-only" { 1 } else { usize::MAX });
-    let listeners: Vec<_> =
-        wanted.map(|addr| HandoffListener::from_env_or_bind(addr).unwrap()).collect();
+    let wanted = addrs
+        .split(' ')
+        .take(if start == "first-only" { 1 } else { usize::MAX });
+    let listeners: Vec<_> = wanted
+        .map(|addr| HandoffListener::from_env_or_bind(addr).unwrap())
+        .collect();
     // Handlers first: a signal may come right after the line that says that we are ready.
     let mut terminate = signal(SignalKind::terminate()).unwrap();
     if !before_ready(&start).await {
@@ -46,7 +50,9 @@ pub async fn run() {
     for listener in &listeners {
         say(format!("listening {}", listener.local_addr()));
     }
-    ready().await.unwrap();
+    if let Err(error) = ready().await {
+        return say(format!("called off: {error}"));
+    }
     say(format!("ready {} {}", std::process::id(), generation()));
 
     let (connected, mut connections) = mpsc::channel(1);
@@ -61,7 +67,11 @@ pub async fn run() {
         });
     }
     let listeners = Mutex::new(listeners);
-    let state = Arc::new(State { listeners, successor: Mutex::new(None), handed_over });
+    let state = Arc::new(State {
+        listeners,
+        successor: Mutex::new(None),
+        handed_over,
+    });
     let mut open = JoinSet::new();
     let mut handover: Option<Handover> = None;
     loop {
@@ -107,6 +117,10 @@ async fn before_ready(start: &str) -> bool {
             extend(ms + super::PATIENCE);
             tokio::time::sleep(ms).await;
         }
+        ("restart-early", _) => {
+            let error = plan(&[]).start(&[]).await.unwrap_err();
+            say(format!("too early {}", failed(&error)));
+        }
         ("wait", ms) => tokio::time::sleep(Duration::from_millis(ms.parse().unwrap())).await,
         _ => {}
     }
@@ -137,7 +151,10 @@ async fn answer(stream: Stream, state: Arc<State>) {
         ["program", ms, path, ref args @ ..] => {
             let ready_timeout = Duration::from_millis(ms.parse().unwrap());
             let builder = Successor::builder().program(path).args(args.to_vec());
-            outcome(&state, restart(&state, builder.ready_timeout(ready_timeout)).await)
+            outcome(
+                &state,
+                restart(&state, builder.ready_timeout(ready_timeout)).await,
+            )
         }
         ["start", ref how @ ..] => match start(&state, plan(how)).await {
             Ok(successor) => {
@@ -161,8 +178,22 @@ async fn answer(stream: Stream, state: Arc<State>) {
             "dropped".to_owned()
         }
         ["inherited"] => {
-            let list = std::process::Command::new("ls").arg("/proc/self/fd").output().unwrap();
-            String::from_utf8(list.stdout).unwrap().lines().count().to_string()
+            let list = std::process::Command::new("ls")
+                .arg("/proc/self/fd")
+                .output()
+                .unwrap();
+            String::from_utf8(list.stdout)
+                .unwrap()
+                .lines()
+                .count()
+                .to_string()
+        }
+        ["descendant"] => {
+            let mut command = super::role("claim");
+            command.env("CLAIMS", "env\naddr 127.0.0.1:0");
+            String::from_utf8(command.output().unwrap().stdout)
+                .unwrap()
+                .replace('\n', " ")
         }
         _ => panic!("{line:?}"),
     };
@@ -176,7 +207,9 @@ fn who() -> String {
 fn plan(how: &[&str]) -> SuccessorBuilder {
     let ms = how.get(1).map_or(60_000, |ms| ms.parse().unwrap());
     let start = how.first().copied().unwrap_or_default();
-    Successor::builder().env("START", start).ready_timeout(Duration::from_millis(ms))
+    Successor::builder()
+        .env("START", start)
+        .ready_timeout(Duration::from_millis(ms))
 }
 
 async fn start(state: &State, plan: SuccessorBuilder) -> Result<Successor, HandoffError> {
@@ -194,7 +227,10 @@ fn outcome(state: &State, outcome: Result<Handover, HandoffError>) -> String {
     match outcome {
         Ok(handover) => {
             let mut listeners = state.listeners.lock().unwrap();
-            let kept = listeners.iter().filter(|listener| listener.is_handed_over()).count();
+            let kept = listeners
+                .iter()
+                .filter(|listener| listener.is_handed_over())
+                .count();
             listeners.retain(HandoffListener::is_handed_over);
             let pid = handover.pid();
             state.handed_over.send(handover).unwrap();
@@ -215,6 +251,10 @@ fn failed(error: &HandoffError) -> String {
         (error.is_protocol(), "protocol"),
         (error.is_would_kill_container(), "would-kill-container"),
     ];
-    let kinds: Vec<_> = is.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+    let kinds: Vec<_> = is
+        .iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, name)| *name)
+        .collect();
     format!("failed {}: {error}", kinds.join("+"))
 }
