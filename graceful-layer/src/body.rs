@@ -33,7 +33,7 @@ impl Drop for Sending {
     /// Dropped before its end at the cutoff, it is one that was cut.
     fn drop(&mut self) {
         match self {
-            Self::Named(head) if head.is_cut() => head.abandon(Answer::Truncated),
+            Self::Named(head) if head.is_cut() => head.abandon(Answer::Truncated, false),
             _ => {}
         }
     }

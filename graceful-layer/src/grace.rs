@@ -13,7 +13,7 @@ use std::time::Duration;
 /// use graceful_layer::Grace;
 ///
 /// let grace = Grace::default().with_lame_duck(Duration::from_secs(8));
-/// assert_eq!(grace.total(), Duration::from_secs(8 + 25 + 1));
+/// assert_eq!(grace.total(), Duration::from_secs(8 + 25 + 2));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,7 +30,7 @@ pub struct Grace {
     pub first_request_grace: Duration,
     /// How long a connection that we closed is read from, so that no answer is lost to a reset.
     pub linger: Duration,
-    /// How long the answers may take that tell clients of the cut.
+    /// How long the cut may take: half of it for savers and the answers that tell clients, the rest for what is dropped.
     pub cutoff: Duration,
 }
 
@@ -44,7 +44,7 @@ impl Default for Grace {
             idle_spread: Duration::from_secs(2),
             first_request_grace: Duration::from_secs(5),
             linger: Duration::from_millis(500),
-            cutoff: Duration::from_secs(1),
+            cutoff: Duration::from_secs(2),
         }
     }
 }
@@ -57,7 +57,7 @@ impl Grace {
     /// [Pod termination](https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination)
     pub fn kubernetes(grace: Duration) -> Self {
         let lame_duck = (grace / 4).min(Duration::from_secs(8));
-        let cutoff = (grace / 30).min(Duration::from_secs(1));
+        let cutoff = (grace / 15).min(Duration::from_secs(2));
         let drain = (grace - grace / 10).saturating_sub(lame_duck + cutoff);
         Self {
             lame_duck,

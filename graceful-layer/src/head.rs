@@ -7,7 +7,7 @@ use http::{
 use crate::{
     phase::Phase,
     report::{Abandoned, Answer},
-    state::{Orders, RequestGuard},
+    state::{Arena, Orders, RequestGuard},
 };
 
 #[derive(Debug)]
@@ -60,8 +60,17 @@ impl Head {
         self.finished = true;
     }
 
+    pub(crate) fn arena(&self) -> &'static Arena {
+        self.guard.cell().arena()
+    }
+
+    /// Whether nobody polls the request when its connection is woken.
+    pub(crate) fn waits_alone(&self) -> bool {
+        self.version >= Version::HTTP_2 || !self.guard.cell().is_live()
+    }
+
     /// Notes that the request was cut.
-    pub(crate) fn abandon(&self, answer: Answer) {
+    pub(crate) fn abandon(&self, answer: Answer, saved: bool) {
         let cell = self.guard.cell();
         cell.arena().abandon(Abandoned {
             method: self.method.clone(),
@@ -74,6 +83,7 @@ impl Head {
             peer: cell.peer(),
             connection: cell.id(),
             answer,
+            saved,
         });
     }
 }

@@ -6,6 +6,7 @@ mod body;
 mod completion;
 pub mod conn;
 pub mod conn_tracking;
+mod drain;
 mod grace;
 pub mod graceful;
 mod head;
@@ -22,6 +23,7 @@ pub use self::{
     completion::CompleteOnBody,
     conn::{ConnState, Connection, Peer},
     conn_tracking::{ConnTracking, ConnTrackingLayer},
+    drain::Drain,
     grace::Grace,
     graceful::{Graceful, GracefulLayer},
     phase::Phase,

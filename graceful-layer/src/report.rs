@@ -116,6 +116,8 @@ pub struct Abandoned {
     pub connection: u64,
     /// What its client got.
     pub answer: Answer,
+    /// Whether what its handler wanted to save before the cut was saved ([`Drain::on_cutoff`](crate::Drain::on_cutoff)).
+    pub saved: bool,
 }
 
 /// What the client of a cut request got.
@@ -169,6 +171,7 @@ mod tests {
                 peer: Peer::Unix,
                 connection: 7,
                 answer: Answer::Truncated,
+                saved: false,
             }],
             ..Report::default()
         };

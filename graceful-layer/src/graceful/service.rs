@@ -56,7 +56,7 @@ where
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let head = begin(&self.source, &request);
-        ResponseFuture::new(self.inner.call(request), head)
+        ResponseFuture::new(head, || self.inner.call(request))
     }
 }
 
@@ -73,8 +73,9 @@ where
 
     fn call(&self, request: Request<ReqB>) -> Self::Future {
         let head = begin(&self.source, &request);
-        let answer = tower::ServiceExt::oneshot(self.inner.clone(), request);
-        ResponseFuture::new(answer, head)
+        ResponseFuture::new(head, || {
+            tower::ServiceExt::oneshot(self.inner.clone(), request)
+        })
     }
 }
 

@@ -1,16 +1,21 @@
 //! Where cells live: shards of chunks, leased by a tracker and used again by the next one.
 
 use std::{
-    sync::OnceLock,
+    sync::{OnceLock, Weak},
     task::{Context, Poll},
     time::Duration,
 };
 
-use super::{Cell, Orders, Part, bell::Bell};
+use super::{
+    Cell, Orders, Part,
+    bell::Bell,
+    sleepers::{self, Sleepers},
+};
 use crate::{
     conn::Peer,
     report::Abandoned,
     sync::{AtomicU32, AtomicU64, Mutex, Ordering::*, lock},
+    tracker::Lease,
 };
 
 const CHUNK: usize = if cfg!(graceful_loom) { 2 } else { 64 };
@@ -50,11 +55,16 @@ pub(crate) struct Arena {
     orders: AtomicU32,
     next_id: AtomicU64,
     shards: Box<[Apart<Mutex<Shard>>]>,
+    sleepers: Box<[Apart<Mutex<Sleepers>>]>,
     /// One cell a thread for requests whose connection is not known. Set once, for they point back here.
     loose: OnceLock<Box<[Apart<Cell>]>>,
+    /// Whoever leases it.
+    owner: Mutex<Weak<Lease>>,
     bell: Bell,
     /// How long to read from a connection that we closed, in milliseconds.
     linger: AtomicU32,
+    /// How long savers may take at the cutoff, in milliseconds.
+    saving: AtomicU32,
     beacons: Mutex<Beacons>,
     abandoned: Mutex<Vec<Abandoned>>,
 }
@@ -91,9 +101,14 @@ impl Arena {
             shards: (0..shards)
                 .map(|_| Apart(Mutex::new(Shard::default())))
                 .collect(),
+            sleepers: (0..shards)
+                .map(|_| Apart(Mutex::new(Sleepers::default())))
+                .collect(),
             loose: OnceLock::new(),
+            owner: Mutex::new(Weak::new()),
             bell: Bell::new(),
             linger: AtomicU32::new(LINGER),
+            saving: AtomicU32::new(0),
             beacons: Mutex::new(Beacons::default()),
             abandoned: Mutex::new(Vec::new()),
         }));
@@ -125,6 +140,19 @@ impl Arena {
             shard.free.extend(lingering);
             (shard.opened, shard.requests) = (0, 0);
         }
+    }
+
+    pub(crate) fn own(&self, owner: Weak<Lease>) {
+        *lock(&self.owner) = owner;
+    }
+
+    pub(crate) fn owner(&self) -> Weak<Lease> {
+        lock(&self.owner).clone()
+    }
+
+    /// Where this thread's requests wait for the cutoff.
+    pub(super) fn sleepers(&'static self) -> &'static Mutex<Sleepers> {
+        &self.sleepers[thread_index() % self.sleepers.len()].0
     }
 
     fn loose(&self) -> &[Apart<Cell>] {
@@ -267,13 +295,25 @@ impl Arena {
         self.walk(|cell| cell.order_phase(Orders::new(orders.phase(), ramp(cell))));
     }
 
+    /// Wakes the requests that nobody else wakes, to read their orders.
+    pub(crate) fn wake_sleepers(&self) {
+        self.sleepers
+            .iter()
+            .for_each(|sleepers| sleepers::wake(&sleepers.0));
+    }
+
     pub(crate) fn linger(&self) -> Duration {
         Duration::from_millis(self.linger.load(Relaxed).into())
     }
 
-    pub(crate) fn set_linger(&self, linger: Duration) {
-        let ms = u32::try_from(linger.as_millis()).unwrap_or(u32::MAX);
-        self.linger.store(ms, Relaxed);
+    pub(crate) fn saving(&self) -> Duration {
+        Duration::from_millis(self.saving.load(Relaxed).into())
+    }
+
+    pub(crate) fn set_bounds(&self, linger: Duration, saving: Duration) {
+        let ms = |bound: Duration| u32::try_from(bound.as_millis()).unwrap_or(u32::MAX);
+        self.linger.store(ms(linger), Relaxed);
+        self.saving.store(ms(saving), Relaxed);
     }
 
     // Beacons: they hold the drain like a connection does.

@@ -275,7 +275,7 @@ impl Cell {
         Part { cell: self }
     }
 
-    pub(super) fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.life.load(Acquire) & PARTS != 0
     }
 

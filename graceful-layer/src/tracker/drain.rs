@@ -32,7 +32,7 @@ pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) 
         return report.clone();
     }
     let wanted = tracker.0.wanted.subscribe();
-    tracker.arena().set_linger(grace.linger);
+    tracker.arena().set_bounds(grace.linger, grace.cutoff / 2);
     let mut drain = Drain {
         tracker,
         signal,
@@ -292,6 +292,9 @@ impl Drain {
             self.tracker.0.wanted.send_replace(phase);
         }
         self.tracker.arena().order(Orders::new(phase, 0), |_| 0);
+        if phase == Phase::Cutoff {
+            self.tracker.arena().wake_sleepers();
+        }
         self.announce(phase, phase > Phase::Draining);
         log::phase(&self.tracker, phase);
     }

@@ -22,6 +22,7 @@ use std::{
 use graceful_signal::ShutdownSignal;
 use tokio::{sync::watch, time::Instant};
 
+pub(crate) use self::sweep::scatter;
 pub use self::{
     beacon::Beacon,
     snapshot::{ConnInfo, Counts},
@@ -45,9 +46,9 @@ use crate::{
 /// [`ConnTrackingLayer`]: crate::ConnTrackingLayer
 /// [`GracefulLayer`]: crate::GracefulLayer
 #[derive(Clone)]
-pub struct Tracker(Arc<Inner>);
+pub struct Tracker(Arc<Lease>);
 
-struct Inner {
+pub(crate) struct Lease {
     arena: &'static Arena,
     born: Instant,
     progress: watch::Sender<Progress>,
@@ -68,7 +69,7 @@ struct Progress {
     told: bool,
 }
 
-impl Drop for Inner {
+impl Drop for Lease {
     fn drop(&mut self) {
         self.arena.give_back();
     }
@@ -83,8 +84,9 @@ impl Default for Tracker {
 impl Tracker {
     /// A tracker of its own: nothing in it, `Serving`.
     pub fn new() -> Self {
-        Self(Arc::new(Inner {
-            arena: Arena::lease(),
+        let arena = Arena::lease();
+        let lease = Arc::new(Lease {
+            arena,
             born: Instant::now(),
             progress: watch::Sender::default(),
             wanted: watch::Sender::default(),
@@ -93,7 +95,14 @@ impl Tracker {
             timeouts: Mutex::new(Timeouts::off()),
             loose: AtomicBool::new(false),
             driver: tokio::sync::Mutex::default(),
-        }))
+        });
+        arena.own(Arc::downgrade(&lease));
+        Self(lease)
+    }
+
+    /// The tracker that leases `arena`, if it is still there.
+    pub(crate) fn of(arena: &Arena) -> Option<Self> {
+        arena.owner().upgrade().map(Self)
     }
 
     /// The phase now. One load.

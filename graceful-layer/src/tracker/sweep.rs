@@ -67,7 +67,7 @@ impl Sweep {
 }
 
 /// Spreads consecutive numbers evenly (Fibonacci hashing).
-pub(super) fn scatter(id: u64) -> u64 {
+pub(crate) fn scatter(id: u64) -> u64 {
     id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
 }
 

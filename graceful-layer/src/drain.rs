@@ -1,0 +1,213 @@
+//! What a handler may know of the stop of its server, and what it may do before it is cut.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{Phase, Tracker, state::Arena, tracker::scatter};
+
+/// How long before the deadline the last call is.
+const LAST_CALL: Duration = Duration::from_secs(2);
+
+/// The stop of the server, as its handlers see it: for answers that would not end by themselves, and for work that is
+/// too dear to lose.
+///
+/// [`current`](Self::current) gives it to whatever runs inside [`GracefulLayer`](crate::GracefulLayer) or
+/// `graceful_server::serve`; with feature `axum` it is an extractor. It costs nothing until it is asked for.
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use graceful_layer::Drain;
+/// use http::{Request, Response, StatusCode};
+///
+/// /// A long poll: parked until there is news, or until the server stops.
+/// async fn poll(_: Request<()>) -> Result<Response<String>, Infallible> {
+///     let drain = Drain::current();
+///     let mut response = Response::new(String::new());
+///     tokio::select! {
+///         news = news() => *response.body_mut() = news,
+///         () = async { drain.expect("under GracefulLayer").draining().await } => {
+///             *response.status_mut() = StatusCode::NO_CONTENT;
+///         }
+///     }
+///     Ok(response)
+/// }
+/// # async fn news() -> String { std::future::pending().await }
+/// ```
+#[derive(Clone)]
+pub struct Drain {
+    tracker: Tracker,
+    savers: Arc<Savers>,
+}
+
+impl Drain {
+    /// The drain of the request that is being handled: `None` outside of one.
+    ///
+    /// Ask in the handler itself. A task that the handler spawns is outside; give it what this returned.
+    pub fn current() -> Option<Self> {
+        CURRENT.with_borrow_mut(|current| {
+            let Context { arena, savers } = current.as_mut()?;
+            let tracker = Tracker::of(arena)?;
+            Some(Self {
+                tracker,
+                savers: savers.get_or_insert_default().clone(),
+            })
+        })
+    }
+
+    /// The tracker of the server.
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// Waits until clients are asked to go: since lame duck, or the drain if there is no lame duck.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it is latched.
+    pub async fn draining(&self) {
+        self.tracker.reached(Phase::LameDuck).await;
+    }
+
+    /// [`draining`](Self::draining), and then this caller's own share of `spread`, so that a fleet of clients does not come
+    /// back at once. Never later than the last call.
+    ///
+    /// # Cancel safety
+    /// Cancel safe, but a new call draws a new share.
+    pub async fn draining_within(&self, spread: Duration) {
+        self.draining().await;
+        tokio::select! {
+            () = sleep(share(spread)) => {}
+            () = self.last_call() => {}
+        }
+    }
+
+    /// Waits until two seconds before what is left is cut, or until it is cut if that comes sooner.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn last_call(&self) {
+        self.draining().await;
+        let cutoff = self.tracker.reached(Phase::Cutoff);
+        let Some(deadline) = self.tracker.deadline() else {
+            return cutoff.await;
+        };
+        tokio::select! {
+            () = sleep_until(deadline.checked_sub(LAST_CALL).unwrap_or_else(Instant::now)) => {}
+            () = cutoff => {}
+        }
+    }
+
+    /// Waits until what is left is cut.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it is latched.
+    pub async fn cancelled(&self) {
+        self.tracker.reached(Phase::Cutoff).await;
+    }
+
+    /// Has `saver` run if this request is cut before it has an answer: instead of the handler, which is dropped after it.
+    ///
+    /// Savers of all requests run in parallel, for half of [`Grace::cutoff`](crate::Grace::cutoff) at the most; then the
+    /// client gets its 503. Of a request that is answered in time the savers are dropped.
+    pub fn on_cutoff(&self, saver: impl Future<Output = ()> + Send + 'static) {
+        self.savers.lock().push(Box::pin(saver));
+    }
+
+    /// The code for closing a WebSocket now: 1012 (service restart) if a successor serves, else 1001 (going away).
+    ///
+    /// # References
+    /// [IANA, WebSocket Close Code Number Registry](https://www.iana.org/assignments/websocket/websocket.xhtml)
+    pub fn close_code(&self) -> u16 {
+        if self.tracker.is_handed_over() {
+            1012
+        } else {
+            1001
+        }
+    }
+}
+
+impl fmt::Debug for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain")
+            .field("tracker", &self.tracker)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A share of `spread` that differs from call to call, evenly.
+pub(crate) fn share(spread: Duration) -> Duration {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    static DRAWN: AtomicU64 = AtomicU64::new(1);
+    let place = scatter(DRAWN.fetch_add(1, Relaxed)) as u32;
+    spread.mul_f64(f64::from(place) / f64::from(u32::MAX))
+}
+
+pub(crate) type Saver = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a request wants to run before it is cut.
+#[derive(Default)]
+pub(crate) struct Savers(Mutex<Vec<Saver>>);
+
+impl Savers {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Saver>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn take(&self) -> Vec<Saver> {
+        std::mem::take(&mut self.lock())
+    }
+}
+
+/// What is known of the request whose handler runs on this thread.
+struct Context {
+    arena: &'static Arena,
+    savers: Option<Arc<Savers>>,
+}
+
+thread_local!(static CURRENT: RefCell<Option<Context>> = const { RefCell::new(None) });
+
+/// Runs `handle` with the request's drain to be asked for. `savers` is where it may have left something.
+pub(crate) fn within<T>(
+    arena: &'static Arena,
+    savers: &mut Option<Arc<Savers>>,
+    handle: impl FnOnce() -> T,
+) -> T {
+    struct Restore<'a> {
+        outer: Option<Context>,
+        savers: &'a mut Option<Arc<Savers>>,
+    }
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            let inner = CURRENT.replace(self.outer.take());
+            *self.savers = inner.and_then(|context| context.savers);
+        }
+    }
+    let outer = CURRENT.replace(Some(Context {
+        arena,
+        savers: savers.take(),
+    }));
+    let _restore = Restore { outer, savers };
+    handle()
+}
+
+#[cfg(feature = "axum")]
+impl<S: Sync> axum_core::extract::FromRequestParts<S> for Drain {
+    type Rejection = (http::StatusCode, &'static str);
+
+    async fn from_request_parts(
+        _: &mut http::request::Parts,
+        _: &S,
+    ) -> Result<Self, Self::Rejection> {
+        const OUTSIDE: &str =
+            "Drain is extracted under GracefulLayer or graceful_server::serve only";
+        Self::current().ok_or((http::StatusCode::INTERNAL_SERVER_ERROR, OUTSIDE))
+    }
+}
