@@ -21,12 +21,6 @@ fn uploads() -> Router {
         .route("/megabytes", post(|| async { vec![b'x'; 8 << 20] }))
 }
 
-async fn connect(server: &Server, request: &str) -> TcpStream {
-    let mut client = TcpStream::connect(server.addr).await.unwrap();
-    client.write_all(request.as_bytes()).await.unwrap();
-    client
-}
-
 #[tokio::test]
 async fn a_request_that_waits_in_the_kernel_of_an_idle_connection_is_served() {
     // No idle grace: the connection is closed as soon as it is looked at.
@@ -35,7 +29,7 @@ async fn a_request_that_waits_in_the_kernel_of_an_idle_connection_is_served() {
         .with_idle_spread(Duration::ZERO);
     for _ in 0..5 {
         let server = Server::start(app(), |serve| serve.grace(grace));
-        let mut client = connect(&server, "GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        let mut client = server.connect("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
         let mut answer = [0; 1024];
         assert!(client.read(&mut answer).await.unwrap() > 0);
         until("idle", || {
@@ -106,11 +100,9 @@ async fn expect_continue_is_answered_both_ways_while_draining() {
 #[tokio::test]
 async fn a_slow_reader_gets_all_of_its_megabytes() {
     let server = Server::start(uploads(), |serve| serve);
-    let mut client = connect(
-        &server,
-        "POST /megabytes HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n",
-    )
-    .await;
+    let mut client = server
+        .connect("POST /megabytes HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n")
+        .await;
     until("in flight", || server.tracker.totals().1 == 1).await;
     server.stop.fire();
     server
@@ -173,7 +165,7 @@ async fn an_early_answer_to_a_large_upload_is_read_and_not_reset() {
 async fn of_pipelined_requests_the_first_is_answered_with_close_and_the_rest_never_run() {
     let server = Server::start(app(), |serve| serve);
     let requests = "GET /slow/300 HTTP/1.1\r\nhost: test\r\n\r\n".repeat(3);
-    let mut client = connect(&server, &requests).await;
+    let mut client = server.connect(&requests).await;
     until("in flight", || server.tracker.in_flight() == 1).await;
     server.stop.fire();
     let answer = read_all(&mut client).await.expect("FIN, not RST");

@@ -50,6 +50,13 @@ impl Server {
         }
     }
 
+    /// A connection that has sent `request`.
+    pub(crate) async fn connect(&self, request: &str) -> TcpStream {
+        let mut client = TcpStream::connect(self.addr).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        client
+    }
+
     pub(crate) async fn stopped(self) -> Report {
         // A second delivery would cut.
         if !self.signal.has_fired() {
