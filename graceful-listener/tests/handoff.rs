@@ -24,7 +24,10 @@ fn child_process() {
 
 /// A server on `addrs`, ready, with the addresses it really has.
 fn server_on(addrs: &str) -> (Process, Vec<String>) {
-    let mut command = role("server");
+    run_server(role("server"), addrs)
+}
+
+fn run_server(mut command: Command, addrs: &str) -> (Process, Vec<String>) {
     command.env("ADDRS", addrs);
     let mut process = Process::start(command);
     let real = addrs
@@ -134,11 +137,42 @@ fn ten_hand_overs_leave_no_descriptor_and_no_process_behind() {
         });
         pid = next;
     }
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
-    let ours = environment
-        .split(|byte| *byte == 0)
-        .filter(|v| v.starts_with(b"GRACEFUL_HANDOFF="));
-    assert_eq!(ours.count(), 1);
+    assert_eq!(variables(pid, "GRACEFUL_HANDOFF=").len(), 1);
+}
+
+/// The variables of a process that begin with `start`.
+fn variables(pid: u32, start: &str) -> Vec<String> {
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    let variables = environment
+        .split('\0')
+        .filter(|variable| variable.starts_with(start));
+    variables.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_successor_is_started_as_its_predecessor_was_but_for_what_only_that_was_told() {
+    let mut command = role("server");
+    for (name, value) in [
+        ("LISTEN_FDS", "1"),
+        ("LISTEN_PID", "1"),
+        ("LISTEN_FDNAMES", "a"),
+        ("LISTEN_FDS_FIRST_FD", "9"),
+        ("LISTEN_PIDFDID", "7"),
+        ("NOTIFY_SOCKET", "@nobody"),
+    ] {
+        command.env(name, value);
+    }
+    std::os::unix::process::CommandExt::arg0(&mut command, "my-server");
+    let (mut process, real) = run_server(command, "127.0.0.1:0");
+    let old = process.pids[0];
+    let told = |pid| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    let before = told(old);
+    assert!(before.starts_with(b"my-server\0"));
+    assert_eq!(variables(old, "LISTEN_").len(), 5);
+    let (new, _) = restart(&mut process, &real[0]);
+    assert_eq!(told(new), before);
+    assert!(variables(new, "LISTEN_").is_empty());
+    assert_eq!(variables(new, "NOTIFY_SOCKET="), ["NOTIFY_SOCKET=@nobody"]);
 }
 
 /// Its parent may be no process that reaps.
@@ -179,8 +213,7 @@ fn a_successor_that_fails_before_it_is_ready_changes_nothing() {
     std::fs::write(&not_executable, "no program").unwrap();
     let truncated = folder.path("truncated");
     std::fs::write(&truncated, b"\x7fELF").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&truncated, mode).unwrap();
+    executable(&truncated);
     for (command, kind) in [
         ("program 60000 /no/such/program", "spawn-failed"),
         (&*format!("program 60000 {not_executable}"), "spawn-failed"),
@@ -210,6 +243,19 @@ fn the_error_of_a_successor_that_ended_says_how() {
     assert!(status("program 60000 /no/such/program").contains("/no/such/program"));
 }
 
+/// An executable file for the shell.
+fn script(folder: &Folder, text: &str) -> String {
+    let path = folder.path("script");
+    std::fs::write(&path, format!("#!/bin/sh\n{text}")).unwrap();
+    executable(&path);
+    path
+}
+
+fn executable(path: &str) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path, mode).unwrap();
+}
+
 #[test]
 fn a_successor_that_hangs_is_ended_and_one_that_ignores_term_is_killed() {
     let (mut process, addr) = server_on_one();
@@ -222,8 +268,11 @@ fn a_successor_that_hangs_is_ended_and_one_that_ignores_term_is_killed() {
 #[test]
 fn a_program_that_knows_nothing_of_the_hand_over_times_out_and_ends_at_term() {
     let (mut process, addr) = server_on_one();
-    let command = "program 100 /bin/sleep 600";
-    fails_and_leaves_everything_as_it_was(&mut process, &addr, command, "timed-out");
+    let folder = Folder::new();
+    let text = "trap 'echo \"@ terminated\"; exit' TERM\nwhile :; do sleep 0.02; done\n";
+    let command = format!("program 300 {}", script(&folder, text));
+    fails_and_leaves_everything_as_it_was(&mut process, &addr, &command, "timed-out");
+    process.line("terminated");
 }
 
 #[test]
@@ -402,20 +451,25 @@ fn three_hundred_listeners_of_one_name_arrive_in_their_order() {
 }
 
 #[test]
-fn a_listener_that_the_successor_does_not_want_stays_with_the_old_process_and_is_closed_by_it() {
+fn a_listener_that_the_successor_does_not_want_is_closed_by_the_old_process() {
     let folder = Folder::new();
     let unix = format!("unix:{}", folder.path("s"));
     let (mut process, real) = server_on(&format!("127.0.0.1:0 {unix}"));
+    let before = who(&unix);
+    let mut held = TcpStream::connect(&real[0]).unwrap();
+    held.write_all(b"hold\n").unwrap();
     let answer = ask(&real[0], "restart first-only").unwrap();
     assert!(
         answer.ends_with(" 1"),
         "one listener is handed over: {answer}"
     );
     process.ready();
-    assert!(process.exit().success());
-    who(&real[0]);
-    assert!(ask(&unix, "who").is_err());
+    // The old process still drains; a client that were let in would wait for nobody.
+    until("the other is closed", || ask(&unix, "who").is_err());
     assert!(!std::fs::exists(folder.path("s")).unwrap());
+    assert_ne!(who(&real[0]), before);
+    held.write_all(b"go\n").unwrap();
+    assert!(process.exit().success());
 }
 
 #[test]
@@ -444,11 +498,9 @@ fn a_successor_that_may_not_open_enough_descriptors_says_so_and_changes_nothing(
     let addrs = ["127.0.0.1:0"; 60].join(" ");
     let (mut process, real) = server_on(&addrs);
     let folder = Folder::new();
-    let script = folder.path("few");
     let own = std::env::current_exe().unwrap();
-    let text = format!("#!/bin/sh\nulimit -n 40\nexec {} \"$@\"\n", own.display());
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let text = format!("ulimit -n 40\nexec {} \"$@\"\n", own.display());
+    let script = script(&folder, &text);
     let command = format!("program 60000 {script} --exact child_process --nocapture");
     fails_and_leaves_everything_as_it_was(&mut process, &real[0], &command, "aborted");
     let answer = ask(&real[0], &command).unwrap();

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, getpid};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use super::error::HandoffError;
 use super::frame::Frame;
 use super::introduction::{agree, introduction};
 use super::machine::{Action, Event, State};
+use super::patience::Patience;
 use super::predecessor::may_accept;
 use super::process;
 use super::rollback::Rollback;
@@ -20,9 +21,6 @@ use super::spawn::{Plan, spawn};
 use super::started::{Heard, Started};
 use crate::listener::Shared;
 use crate::log;
-
-/// How many times its `ready_timeout` a successor may take in all, if it asks for more.
-const MOST_EXTENDED: u32 = 10;
 
 /// The owner of the state machine from the trigger until the machine is `Running` again.
 /// Dropping it before COMMIT rolls back in the background.
@@ -37,9 +35,7 @@ pub(super) struct Attempt {
     greeted: bool,
     /// Positions of the listeners that the successor does not want.
     unclaimed: Vec<u32>,
-    since: Instant,
-    deadline: Instant,
-    extension: Duration,
+    patience: Patience,
     /// What the caller is told if the attempt fails.
     cause: Option<HandoffError>,
     /// Whether the machine has left this attempt behind; another may own it since.
@@ -54,8 +50,8 @@ impl Attempt {
     }
 
     fn new(plan: Plan, listeners: Vec<Arc<Shared>>) -> Self {
-        let now = Instant::now();
         Self {
+            patience: Patience::new(plan.ready_timeout),
             plan,
             listeners,
             pid: 0,
@@ -63,9 +59,6 @@ impl Attempt {
             rollback: None,
             greeted: false,
             unclaimed: Vec::new(),
-            since: now,
-            deadline: now,
-            extension: Duration::ZERO,
             cause: None,
             over: false,
         }
@@ -158,8 +151,8 @@ impl Attempt {
         let heard = tokio::select! {
             biased;
             heard = started.hear() => heard,
-            () = sleep_until(self.deadline) => {
-                let error = HandoffError::timed_out(self.pid, self.since.elapsed());
+            () = sleep_until(self.patience.deadline) => {
+                let error = HandoffError::timed_out(self.pid, self.patience.elapsed());
                 return Some(self.fail(Event::Late, error));
             }
         };
@@ -184,7 +177,7 @@ impl Attempt {
                 Some(Event::Ready)
             }
             Frame::Extend { ms } if self.greeted => {
-                self.extension = Duration::from_millis(ms);
+                self.patience.ask(Duration::from_millis(ms));
                 Some(Event::Extend)
             }
             Frame::Unknown { .. } => None,
@@ -237,10 +230,13 @@ impl Attempt {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Introduce => self.introduce(),
-            Action::Extend => self.extend(),
+            Action::Extend => self.patience.extend(),
             Action::Abort => self.abort(),
-            Action::HandOver => self.claimed().for_each(|listener| listener.hand_over()),
-            Action::Reclaim => self.claimed().for_each(|listener| listener.reclaim()),
+            Action::HandOver => self.hand_over(),
+            Action::Reclaim => self
+                .listeners
+                .iter()
+                .for_each(|listener| listener.reclaim()),
             // For whoever triggers, and for the rollback.
             Action::RefuseBusy | Action::RefuseHandedOver | Action::Kill => {}
         }
@@ -249,22 +245,12 @@ impl Attempt {
     /// What does not fit into the socket at once is sent while we wait for the answer. If nobody
     /// takes it, that wait finds out why.
     fn introduce(&mut self) {
-        self.since = Instant::now();
-        self.deadline = after(self.since, self.plan.ready_timeout);
+        self.patience = Patience::new(self.plan.ready_timeout);
         if let Some(started) = &self.started {
             for (frame, fds) in introduction(&self.listeners) {
                 let _ = started.channel.post(&frame, fds);
             }
         }
-    }
-
-    fn extend(&mut self) {
-        let most = after(
-            self.since,
-            self.plan.ready_timeout.saturating_mul(MOST_EXTENDED),
-        );
-        let asked = after(Instant::now(), self.extension);
-        self.deadline = self.deadline.max(asked.min(most));
     }
 
     fn abort(&mut self) {
@@ -276,13 +262,16 @@ impl Attempt {
             .map(|started| Rollback::begin(started, reason));
     }
 
-    /// The listeners that the successor has taken.
-    fn claimed(&self) -> impl Iterator<Item = &Arc<Shared>> {
+    /// Lets go of what the successor has taken, but keeps it open, to be able to take it back.
+    /// What it has not taken is the caller's alone again, to be closed.
+    fn hand_over(&mut self) {
         let taken = |(index, _): &(u32, _)| !self.unclaimed.contains(index);
-        (0..)
-            .zip(&self.listeners)
+        let listeners = std::mem::take(&mut self.listeners);
+        let listeners = (0..)
+            .zip(listeners)
             .filter(taken)
-            .map(|(_, listener)| listener)
+            .map(|(_, listener)| listener);
+        self.listeners = listeners.inspect(|listener| listener.hand_over()).collect();
     }
 }
 
@@ -293,12 +282,6 @@ impl Drop for Attempt {
             rollback.run_in_background();
         }
     }
-}
-
-/// A point in time that is there also if somebody means never.
-fn after(start: Instant, delay: Duration) -> Instant {
-    const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-    start + delay.min(NEVER)
 }
 
 #[cfg(test)]

@@ -75,3 +75,72 @@ fn records_of(listeners: &[Arc<Shared>]) -> impl Iterator<Item = Record> + use<'
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HandoffListener, ListenAddr};
+
+    /// The records of each LISTENERS frame.
+    fn batches(listeners: &[HandoffListener]) -> Vec<Vec<Record>> {
+        let shared: Vec<_> = listeners
+            .iter()
+            .map(|one| Arc::clone(one.shared()))
+            .collect();
+        let parcels = introduction(&shared);
+        assert!(matches!(parcels[0].0, Frame::Hello(_)));
+        let batches = parcels.into_iter().skip(1).map(|(frame, fds)| {
+            assert!(frame.encode().len() <= CAP);
+            let Frame::Listeners { total, records } = frame else {
+                panic!("{frame:?}");
+            };
+            assert_eq!(
+                (total as usize, fds.len()),
+                (listeners.len(), records.len())
+            );
+            records
+        });
+        batches.collect()
+    }
+
+    #[test]
+    fn no_listener_makes_one_empty_frame() {
+        assert_eq!(batches(&[]), [vec![]]);
+    }
+
+    #[test]
+    fn listeners_are_numbered_by_name_and_sent_64_at_a_time() {
+        let names = ["a", "b"].iter().cycle().take(130);
+        let listeners: Vec<_> = names
+            .map(|name| {
+                HandoffListener::options()
+                    .name(*name)
+                    .bind("127.0.0.1:0")
+                    .unwrap()
+            })
+            .collect();
+        let batches = batches(&listeners);
+        assert_eq!(
+            batches.iter().map(Vec::len).collect::<Vec<_>>(),
+            [64, 64, 2]
+        );
+        for (number, record) in (0..).zip(batches.iter().flatten()) {
+            assert_eq!(record.name, if number % 2 == 0 { "a" } else { "b" });
+            assert_eq!(record.index, number / 2);
+        }
+    }
+
+    #[test]
+    fn listeners_with_long_paths_are_sent_as_fit_into_a_frame() {
+        let listeners: Vec<_> = (0..64)
+            .map(|_| {
+                let addr = ListenAddr::Unix("x".repeat(4096).into());
+                let fd = std::os::unix::net::UnixStream::pair().unwrap().0.into();
+                HandoffListener::new("x".repeat(255), addr, fd, None, false, true)
+            })
+            .collect();
+        let batches = batches(&listeners);
+        assert!(batches.len() > 1);
+        assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 64);
+    }
+}

@@ -13,6 +13,7 @@ mod introduction;
 mod machine;
 mod origin;
 mod outbox;
+mod patience;
 mod predecessor;
 mod process;
 mod record;

@@ -137,3 +137,61 @@ pub(crate) fn may_accept() -> bool {
         Heritage::Nobody | Heritage::Malformed(_) => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    /// A predecessor that is only a channel.
+    fn imagined() -> (Predecessor, Channel) {
+        let (old, new) = Channel::pair().unwrap();
+        (Predecessor::new(Channel::new(new), 1, Vec::new()), old)
+    }
+
+    #[tokio::test]
+    async fn only_commit_lets_it_serve_whatever_else_is_said_before() {
+        let (predecessor, old) = imagined();
+        for frame in [
+            Frame::Trigger,
+            Frame::Hurry { ms: 1 },
+            Frame::Unknown { kind: 200 },
+        ] {
+            old.post(&frame, Vec::new()).unwrap();
+            // Dropped in the middle, as by a `select!`, and taken up again.
+            let mut waiting = Box::pin(predecessor.take_over());
+            let cx = &mut Context::from_waker(Waker::noop());
+            for _ in 0..3 {
+                assert!(waiting.as_mut().poll(cx).is_pending());
+                tokio::task::yield_now().await;
+            }
+            assert!(!predecessor.serving.load(Ordering::Acquire));
+        }
+        old.post(&Frame::Commit, Vec::new()).unwrap();
+        predecessor.take_over().await.unwrap();
+        assert!(predecessor.serving.load(Ordering::Acquire));
+        let unclaimed = Vec::new();
+        assert_eq!(
+            old.recv().await.unwrap().unwrap().frame,
+            Frame::Ready { unclaimed }
+        );
+        drop(predecessor);
+        assert!(old.recv().await.unwrap().is_none(), "READY was said twice");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_predecessor_lets_it_serve_and_an_abort_does_not() {
+        let (predecessor, old) = imagined();
+        drop(old);
+        predecessor.take_over().await.unwrap();
+        assert!(predecessor.serving.load(Ordering::Acquire));
+
+        let (predecessor, old) = imagined();
+        let reason = "no".to_owned();
+        old.post(&Frame::Abort { reason }, Vec::new()).unwrap();
+        drop(old);
+        assert!(predecessor.take_over().await.unwrap_err().is_aborted());
+        assert!(!predecessor.serving.load(Ordering::Acquire));
+    }
+}

@@ -115,7 +115,7 @@ impl SuccessorBuilder {
 /// let successor = Successor::builder().start(&[listener]).await?;
 /// println!("process {} is ready", successor.pid());
 /// let handover = successor.commit().await?;
-/// // It accepts from here on. Finish what is open, keep `listener`, and return from `main`.
+/// // It accepts from here on. Finish what is open, keep `handover`, and return from `main`.
 /// # drop(handover);
 /// # Ok(())
 /// # }
@@ -145,11 +145,14 @@ impl Successor {
     ///
     /// COMMIT is sent. From then on the successor accepts, this process never ends it, and the
     /// listeners that it took are marked as handed over: `accept` on them waits for ever and
-    /// dropping them leaves the paths of Unix listeners alone. Their descriptors stay open until
-    /// they are dropped: keep them to the end of the process, so that nothing is lost if the
-    /// successor dies meanwhile ([`Handover::gone`]). A listener that the successor did not take
-    /// stays as it was; sweep it with
+    /// dropping them leaves the paths of Unix listeners alone. The [`Handover`] keeps them open:
+    /// hold on to it to the end of the process, so that nothing is lost if the successor dies
+    /// meanwhile ([`gone`](Handover::gone)). A listener that the successor did not take stays as
+    /// it was, see [`is_handed_over`](HandoffListener::is_handed_over); sweep it with
     /// [`accept_queued`](HandoffListener::accept_queued) and drop it.
+    ///
+    /// A connection that `accept` has returned is this process's to finish: let none be on its way
+    /// from accepting to serving when the process ends.
     ///
     /// # Cancel safety
     ///
@@ -182,11 +185,8 @@ impl Successor {
 
 /// A hand-over that is done: the successor serves, and this process finishes what it has.
 ///
+/// It keeps the listeners open that the successor has taken, whatever becomes of their handles.
 /// Dropping it changes nothing for the successor, but then nobody here learns of its end.
-///
-/// # Cancel safety
-///
-/// See [`gone`](Self::gone).
 #[derive(Debug)]
 pub struct Handover(Attempt);
 

@@ -13,6 +13,7 @@
 //! `ADDRS` are its listeners; `START` says what a successor does before it is ready.
 
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use graceful_listener::{
@@ -30,6 +31,20 @@ struct State {
     listeners: Mutex<Vec<HandoffListener>>,
     successor: Mutex<Option<Successor>>,
     handed_over: mpsc::UnboundedSender<Handover>,
+}
+
+impl State {
+    /// The next connection of any listener.
+    async fn accept(&self) -> Stream {
+        std::future::poll_fn(|cx| {
+            let listeners = self.listeners.lock().unwrap();
+            let mut polled = listeners.iter().map(|listener| listener.poll_accept(cx));
+            polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        })
+        .await
+        .unwrap()
+        .0
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -55,20 +70,9 @@ pub(crate) async fn run() {
     }
     say(format!("ready {} {}", std::process::id(), generation()));
 
-    let (connected, mut connections) = mpsc::channel(1);
     let (handed_over, mut handovers) = mpsc::unbounded_channel();
-    let mut accepting = JoinSet::new();
-    for listener in listeners.clone() {
-        let connected = connected.clone();
-        accepting.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let _ = connected.send(stream).await;
-            }
-        });
-    }
-    let listeners = Mutex::new(listeners);
     let state = Arc::new(State {
-        listeners,
+        listeners: Mutex::new(listeners),
         successor: Mutex::new(None),
         handed_over,
     });
@@ -79,7 +83,8 @@ pub(crate) async fn run() {
             return;
         }
         tokio::select! {
-            Some(stream) = connections.recv() => { open.spawn(answer(stream, state.clone())); }
+            // Nothing is between accepting and answering, where a hand-over could lose it.
+            stream = state.accept() => { open.spawn(answer(stream, state.clone())); }
             Some(_) = open.join_next() => {}
             Some(done) = handovers.recv() => handover = Some(done),
             _ = gone(&mut handover) => {
@@ -89,7 +94,6 @@ pub(crate) async fn run() {
             _ = terminate.recv() => break,
         }
     }
-    accepting.shutdown().await;
     state.listeners.lock().unwrap().clear();
     let successor = state.successor.lock().unwrap().take();
     if let Some(successor) = successor {
@@ -227,11 +231,8 @@ fn outcome(state: &State, outcome: Result<Handover, HandoffError>) -> String {
     match outcome {
         Ok(handover) => {
             let mut listeners = state.listeners.lock().unwrap();
-            let kept = listeners
-                .iter()
-                .filter(|listener| listener.is_handed_over())
-                .count();
             listeners.retain(HandoffListener::is_handed_over);
+            let kept = listeners.len();
             let pid = handover.pid();
             state.handed_over.send(handover).unwrap();
             format!("committed {pid} {kept}")
