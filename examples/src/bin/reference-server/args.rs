@@ -1,0 +1,235 @@
+//! The command line: what it says, and what it says that is not there yet.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use graceful_server::{Grace, ListenAddr, Protocol};
+
+use crate::pid_file::PidFile;
+
+/// Serves a small HTTP application that stops without losing a request and restarts without refusing one.
+///
+/// Signals: TERM, INT stop (again = next phase, third = cutoff); QUIT cutoff now; HUP restart; USR1 writes the
+/// connections to standard error. Exit status: 0 nothing was cut, 1 something was, 2 usage, 3 could not start.
+#[derive(Debug, Parser)]
+#[command(name = "reference-server")]
+pub(crate) struct Args {
+    /// Where to listen: IP:PORT (port 0 for any) or unix:PATH; repeatable
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: Vec<ListenAddr>,
+
+    /// Where to show status, metrics and health
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<ListenAddr>,
+
+    /// Protocol without TLS
+    #[arg(long, value_enum, default_value_t = Http::Auto)]
+    pub(crate) http: Http,
+
+    /// Certificate for TLS on every --listen
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// Key of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// How long each phase of a stop may take; single values below override it
+    #[arg(long, value_enum, default_value_t = Profile::Default)]
+    grace: Profile,
+
+    /// Accepts and serves everything for so long after the signal
+    #[arg(long, value_name = "D", value_parser = duration)]
+    lame_duck: Option<Duration>,
+
+    /// Keeps an idle connection for so long while draining
+    #[arg(long, value_name = "D", value_parser = duration)]
+    idle_grace: Option<Duration>,
+
+    /// Spreads the closing of idle connections over so long
+    #[arg(long, value_name = "D", value_parser = duration)]
+    idle_spread: Option<Duration>,
+
+    /// Waits so long for a new connection's first request while draining
+    #[arg(long, value_name = "D", value_parser = duration)]
+    first_request_grace: Option<Duration>,
+
+    /// Lets what is open take so long to finish
+    #[arg(long, value_name = "D", value_parser = duration)]
+    drain: Option<Duration>,
+
+    /// Lets a successor take so long to become ready
+    #[arg(long, value_name = "D", default_value = "60s", value_parser = duration)]
+    pub(crate) ready_timeout: Duration,
+
+    /// Sleeps so long before becoming ready
+    #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
+    pub(crate) start_delay: Duration,
+
+    /// Control socket for takeover and commands
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+
+    /// Takes the listeners of whoever answers at --control
+    #[arg(long, requires = "control")]
+    takeover: bool,
+
+    /// Stays as supervisor with a stable process id, and runs the same command line as worker
+    #[arg(long)]
+    supervise: bool,
+
+    /// Written when serving; belongs to the generation that serves
+    #[arg(long, value_name = "PATH")]
+    pid_file: Option<PathBuf>,
+
+    /// One JSON line for every abandoned request
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Http {
+    Auto,
+    #[value(name = "1")]
+    Http1,
+    #[value(name = "2")]
+    Http2,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Profile {
+    Default,
+    Kubernetes,
+    Systemd,
+    Takeover,
+    CloudRun,
+    Dev,
+}
+
+impl Http {
+    pub(crate) fn protocol(self) -> Protocol {
+        match self {
+            Self::Auto => Protocol::Auto,
+            Self::Http1 => Protocol::Http1,
+            Self::Http2 => Protocol::Http2,
+        }
+    }
+}
+
+impl Profile {
+    fn grace(self) -> Grace {
+        match self {
+            Self::Default => Grace::default(),
+            // A pod's terminationGracePeriodSeconds, where nobody set another.
+            Self::Kubernetes => Grace::kubernetes(Duration::from_secs(30)),
+            Self::Systemd => Grace::systemd(),
+            Self::Takeover => Grace::takeover(),
+            Self::CloudRun => Grace::cloud_run(),
+            Self::Dev => Grace::dev(),
+        }
+    }
+}
+
+impl Args {
+    /// The profile with the single values over it.
+    pub(crate) fn grace(&self) -> Grace {
+        let mut grace = self.grace.grace();
+        let over = |value: &mut Duration, given: Option<Duration>| *value = given.unwrap_or(*value);
+        over(&mut grace.lame_duck, self.lame_duck);
+        over(&mut grace.idle_grace, self.idle_grace);
+        over(&mut grace.idle_spread, self.idle_spread);
+        over(&mut grace.first_request_grace, self.first_request_grace);
+        over(&mut grace.drain, self.drain);
+        grace
+    }
+
+    pub(crate) fn pid_file(&self) -> PidFile {
+        PidFile::new(self.pid_file.clone())
+    }
+
+    /// A flag that is known and does nothing would be believed to do something.
+    pub(crate) fn refuse_what_is_not_there(&self) -> Result<(), String> {
+        let given = [
+            ("--tls-cert", self.tls_cert.is_some()),
+            ("--control", self.control.is_some()),
+            ("--supervise", self.supervise),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(format!("{flag} is not there yet: run without it")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `500ms`, `5s`, `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: fn(f64) -> f64 = match &text[digits.len()..] {
+        "ms" => |number| number / 1000.0,
+        "s" => |number| number,
+        "m" => |number| number * 60.0,
+        _ => return Err("write it with its unit: 500ms, 5s, 2m".into()),
+    };
+    let number: f64 = digits
+        .parse()
+        .map_err(|_| format!("{digits:?} is no number"))?;
+    Duration::try_from_secs_f64(unit(number)).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_their_unit() {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("5s", 5000),
+            ("1.5s", 1500),
+            ("2m", 120_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "5", "s", "-1s", "5h", "1e99s", "five s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn single_values_override_the_profile() {
+        let parse = |flags: &str| Args::parse_from(format!("x {flags}").split_whitespace()).grace();
+        assert_eq!(parse("--grace dev"), Grace::dev());
+        let drain = Duration::from_secs(3);
+        assert_eq!(
+            parse("--grace dev --drain 3s"),
+            Grace::dev().with_drain(drain)
+        );
+        assert_eq!(parse("--grace cloud-run"), Grace::cloud_run());
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_by_name() {
+        for flags in [
+            "--tls-cert a --tls-key b",
+            "--control c",
+            "--control c --takeover",
+            "--supervise",
+        ] {
+            let args = Args::parse_from(format!("x {flags}").split_whitespace());
+            let refused = args.refuse_what_is_not_there().unwrap_err();
+            assert!(
+                refused.starts_with(flags.split(' ').next().unwrap()),
+                "{refused}"
+            );
+        }
+    }
+}

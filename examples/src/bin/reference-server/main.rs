@@ -1,0 +1,141 @@
+//! The reference server: every feature of the workspace in one ordinary axum program.
+//!
+//! Run it: `cargo run --release -p graceful-examples --bin reference-server -- --admin 127.0.0.1:8081`
+//!
+//! Then, from another terminal: `curl localhost:8080/slow?ms=3000`, and meanwhile `kill -TERM PID` (the answer arrives,
+//! the exit status is 0) or `kill -HUP PID` (a successor serves, the generation goes up by one). The page at
+//! `http://127.0.0.1:8081/` shows what happens.
+//!
+//! # Order of events
+//! 1. Signals are caught first: from here on none of them kills by accident.
+//! 2. All listeners are taken over from a predecessor or a service manager, or bound, before anything that takes time:
+//!    a mistake shows at once, and what nobody claims is closed when the process is ready.
+//! 3. The application is made. It looks at the phase through the tracker that the server counts in.
+//! 4. The server is awaited. It says READY to the predecessor, waits for its COMMIT, and only then runs the hook that
+//!    says `ready` to everybody else.
+//! 5. The report decides the exit status; what was cut is in the journal by name.
+//!
+//! Nothing here is privileged: what this program does with the workspace, any program can.
+
+mod admin;
+mod app;
+mod args;
+mod health;
+mod identity;
+mod journal;
+mod metrics;
+mod pid_file;
+mod save;
+mod serving;
+mod signals;
+mod status;
+mod streaming;
+mod terminal;
+mod told;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use graceful_server::{HandoffListener, Report, Serve, SignalKind, Successor, Tracker, serve};
+use tokio::time::sleep;
+
+use crate::args::Args;
+use crate::identity::Identity;
+use crate::journal::Journal;
+use crate::serving::Serving;
+use crate::status::Status;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    terminal::init_log();
+    match run(args).await {
+        Ok(outcome) if outcome.as_ref().is_none_or(Report::is_clean) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(1),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "reference-server: {}", chain(&*error));
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// From the first signal handler to the report; without one if the stop came before the start was over.
+async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
+    args.refuse_what_is_not_there()?;
+    let tracker = Tracker::new();
+    let stop = signals::stop(&tracker)?;
+    let status = Status::new(tracker.clone(), Identity::of_this_process());
+    let _hooks = signals::listen(&status)?;
+
+    let listeners = claim(&args)?;
+    let journal = args.journal.as_deref().map(Journal::open).transpose()?;
+    let serving = Serving::new(&listeners, &args, &status);
+    let server = server(listeners, &status)
+        .ok_or("there is no --listen")?
+        .with_tracker(tracker)
+        .stop_on(stop.clone())
+        .restart_on(SignalKind::hangup())
+        .successor(Successor::builder().ready_timeout(args.ready_timeout))
+        .grace(args.grace())
+        .protocol(args.http.protocol());
+
+    tokio::select! {
+        () = sleep(args.start_delay) => {}
+        // Nobody was served, so nobody is to be drained.
+        () = stop => return Ok(None),
+    }
+    let _live = terminal::show_drain(&status);
+    serving.clone().follow();
+    let report = server.on_serving(move || serving.announce()).await?;
+    tracing::info!("{report}");
+    if let Some(journal) = journal {
+        journal.write(&report, status.identity())?;
+    }
+    args.pid_file().remove_if_mine();
+    Ok(Some(report))
+}
+
+/// Every listener of the process, `--listen` before `--admin`: in the next process the same order gives each its own,
+/// also where two of them were asked for as port 0.
+fn claim(args: &Args) -> Result<Listeners, Box<dyn Error>> {
+    let claim = HandoffListener::from_env_or_bind::<&graceful_server::ListenAddr>;
+    Ok(Listeners {
+        main: args.listen.iter().map(claim).collect::<Result<_, _>>()?,
+        admin: args.admin.as_ref().map(claim).transpose()?,
+    })
+}
+
+struct Listeners {
+    main: Vec<HandoffListener>,
+    admin: Option<HandoffListener>,
+}
+
+/// All of them under one drain.
+fn server(listeners: Listeners, status: &Status) -> Option<Serve> {
+    let app = app::router(status);
+    let main = listeners
+        .main
+        .into_iter()
+        .map(|listener| serve(listener, app.clone()));
+    let server = main.reduce(Serve::and)?;
+    Some(match listeners.admin {
+        Some(listener) => {
+            let admin = admin::router(status, server.restart_trigger());
+            server.and(serve(listener, admin))
+        }
+        None => server,
+    })
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

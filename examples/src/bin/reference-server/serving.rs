@@ -1,0 +1,59 @@
+//! Saying that this process serves: on standard output, and in the pid file.
+//!
+//! It is said when it becomes true, and once more when the successor died and the listeners came back.
+
+use std::io::{self, Write};
+
+use graceful_server::Phase;
+
+use crate::pid_file::PidFile;
+use crate::status::Status;
+use crate::{Args, Listeners};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Serving {
+    text: String,
+    pid_file: PidFile,
+    status: Status,
+}
+
+impl Serving {
+    pub(crate) fn new(listeners: &Listeners, args: &Args, status: &Status) -> Self {
+        let all = listeners.main.iter().chain(&listeners.admin);
+        let listening = all.map(|listener| format!("listening {}\n", listener.local_addr()));
+        let text = listening.collect::<String>() + &format!("ready {}\n", status.identity());
+        Self {
+            text,
+            pid_file: args.pid_file(),
+            status: status.clone(),
+        }
+    }
+
+    /// One write, so that the lines of two generations do not mix.
+    pub(crate) fn announce(&self) {
+        self.status.entered();
+        if let Err(error) = self.pid_file.write() {
+            tracing::error!(%error, "the pid file was not written");
+        }
+        // Whoever read our output may have gone; that is no reason to stop serving.
+        let mut stdout = io::stdout();
+        let _ = stdout
+            .write_all(self.text.as_bytes())
+            .and_then(|()| stdout.flush());
+    }
+
+    /// Follows the phases to the end of the process.
+    pub(crate) fn follow(self) {
+        tokio::spawn(async move {
+            let mut phase = Phase::Serving;
+            loop {
+                let next = self.status.tracker().left(phase).await;
+                self.status.entered();
+                if (phase, next) == (Phase::Draining, Phase::Serving) {
+                    self.announce();
+                }
+                phase = next;
+            }
+        });
+    }
+}

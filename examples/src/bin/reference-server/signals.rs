@@ -1,0 +1,36 @@
+//! What each signal means here, but for HUP, which is the server's `restart_on`.
+
+use std::io::{self, Write};
+
+use graceful_server::signal::{Hook, on_signal};
+use graceful_server::{NotifyContext, Phase, ShutdownSignal, SignalKind, Tracker};
+
+use crate::status::Status;
+
+/// TERM and INT stop the server. At the cutoff they are given back: there is nothing faster left to ask for, so the next
+/// one kills. [`ShutdownSignal::terminate`] gives them back at the third, also when the first two were taken back.
+pub(crate) fn stop(tracker: &Tracker) -> io::Result<ShutdownSignal> {
+    let context = NotifyContext::new([SignalKind::terminate(), SignalKind::interrupt()])?;
+    let (signal, cutoff) = (context.signal(), tracker.reached(Phase::Cutoff));
+    tokio::spawn(async move {
+        cutoff.await;
+        context.stop();
+    });
+    Ok(signal)
+}
+
+/// The others are caught as long as the hooks live.
+pub(crate) fn listen(status: &Status) -> io::Result<[Hook; 3]> {
+    let (tracker, status) = (status.tracker().clone(), status.clone());
+    Ok([
+        on_signal(SignalKind::quit(), move || {
+            tracker.cutoff();
+        })?,
+        on_signal(SignalKind::user_defined1(), move || {
+            let _ = io::stderr().write_all(status.map().as_bytes());
+        })?,
+        on_signal(SignalKind::user_defined2(), || {
+            tracing::warn!("USR2, a successor beside this process, is not there yet: HUP restarts");
+        })?,
+    ])
+}
