@@ -31,7 +31,7 @@ pub struct Report {
     pub cut: Vec<Cut>,
     /// Requests cut at the end.
     pub abandoned: Vec<Abandoned>,
-    /// Labels of the beacons that still held the drain at its end.
+    /// Labels of the beacons that still held the drain at its end, and of hooks that did not end in time.
     pub beacons: Vec<String>,
     /// What still did not go away after the cutoff: connections, requests and beacons that somebody else holds.
     pub left: usize,
@@ -40,7 +40,10 @@ pub struct Report {
 impl Report {
     /// Whether nothing was cut.
     pub fn is_clean(&self) -> bool {
-        self.cut.is_empty() && self.abandoned.is_empty() && self.left == 0
+        self.cut.is_empty()
+            && self.abandoned.is_empty()
+            && self.beacons.is_empty()
+            && self.left == 0
     }
 }
 

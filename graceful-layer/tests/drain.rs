@@ -240,3 +240,67 @@ async fn durations_of_zero_and_of_for_ever_are_defined() {
     tracker.advance();
     assert!(drain.await.unwrap().is_clean());
 }
+
+#[tokio::test(start_paused = true)]
+async fn hooks_run_at_their_phase_and_those_of_the_end_in_reverse() {
+    let tracker = Tracker::new();
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let note = |name: &'static str| {
+        let (seen, tracker) = (seen.clone(), tracker.clone());
+        move || {
+            let (seen, phase) = (seen.clone(), tracker.phase());
+            async move { seen.lock().unwrap().push((name, phase)) }
+        }
+    };
+    tracker.on(Phase::Closed, "pool", SECOND, note("pool"));
+    tracker.on(Phase::Closed, "logs", SECOND, note("logs"));
+    tracker.on(Phase::Draining, "server", SECOND, note("server"));
+    tracker.on(Phase::LameDuck, "consumer", SECOND, note("consumer"));
+    assert!(tracker.drain(grace()).await.is_clean());
+    let seen = seen.lock().unwrap().clone();
+    let order: Vec<_> = seen.iter().map(|(name, _)| *name).collect();
+    assert_eq!(order, ["consumer", "server", "logs", "pool"]);
+    assert_eq!((seen[0].1, seen[1].1), (Phase::LameDuck, Phase::Draining));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_hold_the_drain_to_their_bound_and_a_skipped_lame_duck_runs_its_hooks() {
+    let tracker = Tracker::new();
+    tracker.on(Phase::LameDuck, "slow", 9 * SECOND, || sleep(3 * SECOND));
+    tracker.on(Phase::Closed, "stuck", 2 * SECOND, std::future::pending);
+    let start = Instant::now();
+    let report = tracker.drain(Grace::default()).await;
+    assert_eq!(
+        start.elapsed().as_secs(),
+        5,
+        "three to drain, two for the end"
+    );
+    assert_eq!(report.beacons, ["stuck"]);
+    assert!(!report.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_run_again_at_a_stop_that_was_taken_back() {
+    let tracker = Tracker::new();
+    let runs = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = runs.clone();
+    tracker.on(Phase::LameDuck, "consumer", SECOND, move || {
+        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        std::future::ready(())
+    });
+    let drain = spawn(&tracker, ShutdownSignal::never(), grace());
+    for _ in 0..2 {
+        tracker.begin();
+        tracker.reached(Phase::LameDuck).await;
+        tracker.resume();
+        settle().await;
+    }
+    assert_eq!(
+        (
+            tracker.phase(),
+            runs.load(std::sync::atomic::Ordering::SeqCst)
+        ),
+        (Phase::Serving, 2)
+    );
+    drain.abort();
+}

@@ -1,5 +1,11 @@
 //! What handlers may know of a stop, and do before they are cut.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failure here fails the test"
+)]
+
 use std::{
     convert::Infallible,
     sync::{

@@ -54,6 +54,14 @@ fn who(addr: &str) -> String {
     ask(addr, "who").unwrap()
 }
 
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn fresh_connections_are_answered_through_five_hand_overs() {
     const CLIENTS: usize = 3;
@@ -67,6 +75,8 @@ fn fresh_connections_are_answered_through_five_hand_overs() {
     let (mut process, real) = server_on(&addrs);
     let (done, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        // Also when something below panics: the scope waits for the clients, and a failure must not become a hang.
+        let _done = SetOnDrop(&done);
         let client = |number: usize| {
             let (real, done, answered) = (&real, &done, &answered);
             move || {

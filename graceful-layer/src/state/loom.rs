@@ -11,7 +11,7 @@ use std::{
 use loom::thread;
 
 use super::{Arena, Orders};
-use crate::{Phase, conn::Peer, sync::Ordering::SeqCst};
+use crate::{Beacon, Phase, conn::Peer, sync::Ordering::SeqCst};
 
 /// A waker that remembers. Not modelled itself: it is looked at only when all threads have ended.
 #[derive(Default)]
@@ -64,13 +64,15 @@ fn an_order_is_seen_or_wakes() {
     });
 }
 
-#[test]
-fn the_last_request_off_connections_wakes_the_waiter() {
-    loom::model(|| {
+/// What is made by `hold` is dropped on a thread of its own while the drain looks for the end.
+fn the_last_to_go_wakes_the_waiter<T: 'static>(
+    hold: impl Fn(&'static Arena) -> T + Sync + Send + 'static,
+) {
+    loom::model(move || {
         let arena = Arena::lease();
-        let guard = arena.loose_cell().begin();
+        let held = hold(arena);
         let (flag, waker) = woken();
-        let end = thread::spawn(move || drop(guard));
+        let end = thread::spawn(move || drop(held));
         let over = look(arena, &waker);
         end.join().unwrap();
         assert!(
@@ -82,20 +84,18 @@ fn the_last_request_off_connections_wakes_the_waiter() {
 }
 
 #[test]
+fn the_last_request_off_connections_wakes_the_waiter() {
+    the_last_to_go_wakes_the_waiter(|arena| arena.loose_cell().begin());
+}
+
+#[test]
 fn the_last_connection_wakes_the_waiter() {
-    loom::model(|| {
-        let arena = Arena::lease();
-        let part = arena.open(Peer::Unknown);
-        let (flag, waker) = woken();
-        let end = thread::spawn(move || drop(part));
-        let over = look(arena, &waker);
-        end.join().unwrap();
-        assert!(
-            over || flag.0.load(SeqCst),
-            "the drain sleeps through its end"
-        );
-        assert_eq!(arena.outstanding(), 0);
-    });
+    the_last_to_go_wakes_the_waiter(|arena| arena.open(Peer::Unknown));
+}
+
+#[test]
+fn the_last_beacon_wakes_the_waiter() {
+    the_last_to_go_wakes_the_waiter(|arena| Beacon::new(arena, "job".into()));
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub struct Beacon {
 }
 
 impl Beacon {
-    pub(super) fn new(arena: &'static Arena, label: String) -> Self {
+    pub(crate) fn new(arena: &'static Arena, label: String) -> Self {
         Self {
             arena,
             id: arena.light(label),

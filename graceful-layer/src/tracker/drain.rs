@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Progress, Tracker,
+    Progress, Tracker, hooks,
     sweep::{Sweep, scatter},
 };
 use crate::{
@@ -40,6 +40,7 @@ pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) 
         wanted,
         heard: 0,
         forgiven: 0,
+        hooked: Phase::Serving,
         report: Report::default(),
     };
     let report = loop {
@@ -62,6 +63,8 @@ struct Drain {
     heard: u32,
     /// How many of them belong to stops that were taken back.
     forgiven: u32,
+    /// The last phase whose hooks have been started.
+    hooked: Phase,
     report: Report,
 }
 
@@ -119,7 +122,7 @@ impl Drain {
             self.enter(Phase::Cutoff);
             self.cutoff().await;
         }
-        self.close();
+        self.close().await;
         Way::On
     }
 
@@ -223,12 +226,14 @@ impl Drain {
         });
     }
 
-    fn close(&mut self) {
+    async fn close(&mut self) {
         let arena = self.tracker.arena();
         self.report.left = arena.outstanding();
         self.report.beacons = arena.beacons();
         self.report.abandoned = arena.take_abandoned();
         (self.report.connections, self.report.requests) = arena.totals();
+        let hooks = lock(&self.tracker.0.hooks).clone();
+        self.report.beacons.extend(hooks::finish(&hooks).await);
         self.enter(Phase::Closed);
     }
 
@@ -287,7 +292,7 @@ impl Drain {
     }
 
     /// Makes `phase` true for everybody: connections, requests, those who wait, the log.
-    fn enter(&self, phase: Phase) {
+    fn enter(&mut self, phase: Phase) {
         if self.wanted() < phase {
             self.tracker.0.wanted.send_replace(phase);
         }
@@ -296,7 +301,19 @@ impl Drain {
             self.tracker.arena().wake_sleepers();
         }
         self.announce(phase, phase > Phase::Draining);
+        self.start_hooks(phase);
         log::phase(&self.tracker, phase);
+    }
+
+    /// Starts the hooks of `phase`, and those of a lame duck that was skipped.
+    fn start_hooks(&mut self, phase: Phase) {
+        let hooks = lock(&self.tracker.0.hooks).clone();
+        for begun in [Phase::LameDuck, Phase::Draining, Phase::Cutoff] {
+            if begun <= phase && phase < Phase::Closed && self.hooked < begun {
+                hooks::start(&self.tracker, &hooks, begun);
+            }
+        }
+        self.hooked = phase;
     }
 
     fn announce(&self, phase: Phase, told: bool) {

@@ -5,6 +5,7 @@
 
 mod beacon;
 mod drain;
+mod hooks;
 mod snapshot;
 mod sweep;
 mod timeouts;
@@ -56,6 +57,7 @@ pub(crate) struct Lease {
     deadline: Mutex<Option<Instant>>,
     handed_over: AtomicBool,
     timeouts: Mutex<Timeouts>,
+    hooks: Mutex<Vec<hooks::Hook>>,
     /// Requests come from connections that nobody tells this tracker of.
     loose: AtomicBool,
     /// Held by the drain that runs; the last one's outcome.
@@ -93,6 +95,7 @@ impl Tracker {
             deadline: Mutex::new(None),
             handed_over: AtomicBool::new(false),
             timeouts: Mutex::new(Timeouts::off()),
+            hooks: Mutex::new(Vec::new()),
             loose: AtomicBool::new(false),
             driver: tokio::sync::Mutex::default(),
         });
@@ -265,6 +268,19 @@ impl Tracker {
     pub fn drain(&self, grace: Grace) -> impl Future<Output = Report> + Send + 'static + use<> {
         self.begin();
         drain::run(self.clone(), ShutdownSignal::never(), grace)
+    }
+
+    /// Runs `hook` whenever `phase` begins, for `bound` at the most; `label` names it in the report.
+    ///
+    /// At `LameDuck` stop what brings new work (a queue's consumer), at `Draining` what serves it. These run side by side
+    /// and hold the drain like a [`Beacon`]. Without a lame duck its hooks run when draining begins. Hooks of `Closed` run
+    /// when nothing is left, one after the other, the last registered first: flush what requests have written to.
+    pub fn on<F, Fut>(&self, phase: Phase, label: impl Into<String>, bound: Duration, hook: F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        lock(&self.0.hooks).push(hooks::Hook::new(phase, label.into(), bound, hook));
     }
 
     // What there is.
