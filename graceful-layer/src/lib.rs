@@ -10,6 +10,7 @@ mod drain;
 mod grace;
 pub mod graceful;
 mod head;
+mod health;
 mod log;
 mod phase;
 mod report;
@@ -26,6 +27,7 @@ pub use self::{
     drain::Drain,
     grace::Grace,
     graceful::{Graceful, GracefulLayer},
+    health::{FailAt, Health},
     phase::Phase,
     report::{Abandoned, Answer, Cut, Report},
     state::RequestGuard,

@@ -3,7 +3,9 @@
 use std::{convert::Infallible, future::ready, time::Duration};
 
 use bytes::Bytes;
-use graceful_layer::{CompleteOnBody, ConnTrackingLayer, Grace, GracefulLayer, Phase, Tracker};
+use graceful_layer::{
+    CompleteOnBody, ConnTrackingLayer, FailAt, Grace, GracefulLayer, Health, Phase, Tracker,
+};
 use http::{Method, Request, Response, StatusCode, Version, header::CONNECTION};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full};
@@ -256,4 +258,36 @@ async fn trackers_do_not_see_each_other_and_leave_nothing() {
         }
         drop(conn);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_are_answered_by_the_phase() {
+    let tracker = Tracker::new();
+    let mut statuses = {
+        let (ready, live) = (
+            Health::ready(tracker.clone()),
+            Health::live(tracker.clone()),
+        );
+        let late = ready.clone().fail_at(FailAt::Draining);
+        let mut probes = [ready, late, live];
+        async move || {
+            let mut statuses = Vec::new();
+            for probe in &mut probes {
+                let Ok(response) = probe.call(Request::new(())).await;
+                statuses.push(response.status().as_u16());
+            }
+            statuses
+        }
+    };
+    assert_eq!(statuses().await, [200, 200, 200]);
+    let grace = Grace::default().with_lame_duck(Duration::from_secs(1));
+    let _beacon = tracker.beacon("job");
+    let drain = tokio::spawn(tracker.drain(grace));
+    tracker.reached(Phase::LameDuck).await;
+    assert_eq!(statuses().await, [503, 200, 200]);
+    tracker.reached(Phase::Draining).await;
+    assert_eq!(statuses().await, [503, 503, 200]);
+    tracker.reached(Phase::Closed).await;
+    assert_eq!(statuses().await, [503, 503, 200]);
+    drain.await.unwrap();
 }

@@ -13,7 +13,7 @@ mod serve;
 
 pub use graceful_layer::{
     self as layer, Abandoned, Answer, Beacon, ConnInfo, ConnState, ConnTrackingLayer, Counts, Cut,
-    Drain, Grace, GracefulLayer, Peer, Phase, Report, Timeouts, Tracker,
+    Drain, Grace, GracefulLayer, Health, Peer, Phase, Report, Timeouts, Tracker,
 };
 pub use graceful_listener::{
     self as listener, HandoffError, HandoffListener, ListenAddr, ListenError, Successor,
