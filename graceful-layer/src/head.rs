@@ -1,7 +1,8 @@
 //! What is kept of a request while it is in flight: its place in the count, and what to call it if it is cut.
 
 use http::{
-    HeaderValue, Method, Request, Response, Version, header::CONNECTION, uri::PathAndQuery,
+    HeaderValue, Method, Request, Response, StatusCode, Version, header::CONNECTION,
+    uri::PathAndQuery,
 };
 
 use crate::{
@@ -38,7 +39,9 @@ impl Head {
         let cell = self.guard.cell();
         // The number of requests is as good as dice for spreading a share over many.
         let dice = || (cell.begun().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
-        if self.version < Version::HTTP_2 && cell.orders().retires(dice) {
+        // An upgrade is announced in that header, and ends no connection.
+        let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if self.version < Version::HTTP_2 && !upgrade && cell.orders().retires(dice) {
             if self.version < Version::HTTP_11 {
                 // hyper adds `keep-alive` for a client of HTTP/1.0 that asked for it, unless the answer is HTTP/1.0 too.
                 *response.version_mut() = self.version;

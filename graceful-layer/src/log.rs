@@ -10,7 +10,7 @@ pub(crate) fn phase(tracker: &Tracker, phase: Phase) {
         .deadline()
         .map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
     let left_ms = left.map_or(0, |left| left.as_millis() as u64);
-    tracing::info!(
+    tracing::info!(target: "graceful_layer",
         phase = phase.as_str(),
         connections,
         requests,

@@ -13,6 +13,8 @@ use crate::{Counts, Peer, conn::ConnState};
 pub struct Report {
     /// Why it began; `None` when the program asked for it.
     pub cause: Option<Cause>,
+    /// Whether a successor serves.
+    pub handed_over: bool,
     /// How long the service was a lame duck.
     pub lame_duck: Duration,
     /// How long it drained.
@@ -51,6 +53,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |d: Duration| d.as_millis();
         match &self.cause {
+            _ if self.handed_over => write!(f, "handed over")?,
             Some(cause) => write!(f, "stopped by {cause}")?,
             None => write!(f, "stopped")?,
         }

@@ -304,3 +304,26 @@ async fn hooks_run_again_at_a_stop_that_was_taken_back() {
     );
     drain.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_first_signal_is_nothing_new_to_a_stop_that_a_command_began_but_ends_reclaiming() {
+    let tracker = Tracker::new();
+    let beacon = tracker.beacon("job");
+    let (trigger, signal) = ShutdownSignal::manual();
+    let drain = spawn(&tracker, signal, Grace::default());
+    tracker.hand_over();
+    tracker.reached(Phase::Draining).await;
+    trigger.fire();
+    sleep(3 * SECOND).await;
+    assert_eq!(
+        tracker.phase(),
+        Phase::Draining,
+        "the running drain goes on"
+    );
+    assert!(!tracker.reclaim(), "stopped for good");
+    trigger.fire();
+    settle().await;
+    assert_eq!(tracker.phase(), Phase::Cutoff, "the second is faster");
+    drop(beacon);
+    drain.await.unwrap();
+}

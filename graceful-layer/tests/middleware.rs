@@ -156,6 +156,26 @@ async fn an_answer_that_closes_by_itself_says_so_once() {
     assert_eq!(response.headers().get_all(CONNECTION).iter().count(), 1);
 }
 
+#[tokio::test]
+async fn an_upgrade_keeps_its_connection_header_while_draining() {
+    let graceful = GracefulLayer::new();
+    let upgrading = service_fn(|_: Request<()>| {
+        let mut response = Response::new(Empty::<Bytes>::new());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        response
+            .headers_mut()
+            .insert(CONNECTION, http::HeaderValue::from_static("upgrade"));
+        ready(Ok::<_, Infallible>(response))
+    });
+    let mut service = graceful.layer(upgrading);
+    graceful
+        .tracker()
+        .drain(Grace::default().with_idle_grace(Duration::ZERO))
+        .await;
+    let response = service.call(request(Version::HTTP_11)).await.unwrap();
+    assert_eq!(response.headers()[CONNECTION], "upgrade");
+}
+
 #[tokio::test(start_paused = true)]
 async fn in_lame_duck_a_growing_share_of_answers_closes() {
     let graceful = GracefulLayer::new();

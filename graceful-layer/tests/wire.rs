@@ -319,6 +319,53 @@ mod http2 {
     }
 
     #[tokio::test]
+    async fn a_preface_in_pieces_is_found_and_one_that_is_none_is_not() {
+        let tracker = Tracker::new();
+        let mut client = Raw::connect(serve(&tracker).await).await;
+        client.0.set_nodelay(true).unwrap();
+        for piece in [&PREFACE[..1], &PREFACE[1..2], &PREFACE[2..]] {
+            client.send(piece).await;
+            sleep(Duration::from_millis(20)).await;
+        }
+        until("HTTP/2", || {
+            tracker.snapshot().iter().any(|conn| conn.http2)
+        })
+        .await;
+        let mut other = Raw::connect(serve(&tracker).await).await;
+        other.send("PRI /x HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        assert!(other.answer().await.starts_with("HTTP/1.1 "));
+        assert_eq!(
+            tracker.snapshot().iter().filter(|conn| conn.http2).count(),
+            1
+        );
+        let report = timeout(BOUND, tracker.drain(quick())).await.unwrap();
+        assert_eq!(
+            (report.cutoff, report.left),
+            (Duration::ZERO, 0),
+            "{report}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_preface_that_is_completed_while_draining_gets_its_goaway_at_once() {
+        let tracker = Tracker::new();
+        let mut client = Raw::connect(serve(&tracker).await).await;
+        client.send(&PREFACE[..10]).await;
+        until("half a head", || {
+            tracker.counts().of(ConnState::Active) == 1
+        })
+        .await;
+        let drain = tokio::spawn(tracker.drain(quick().with_first_request_grace(BOUND)));
+        tracker.reached(Phase::Draining).await;
+        client.send(&PREFACE[10..]).await;
+        client.send(SETTINGS_ACK).await;
+        client.send_bytes(&get(1, "/")).await;
+        let bytes = client.rest_bytes().await.unwrap();
+        assert!(has(&bytes, GOAWAY_ALL) && has(&bytes, b"ok\n"));
+        assert!(timeout(BOUND, drain).await.unwrap().unwrap().is_clean());
+    }
+
+    #[tokio::test]
     async fn a_peer_without_a_request_gets_its_goaways_and_does_not_hold_the_drain() {
         let tracker = Tracker::new();
         let mut client = connect(&tracker).await;

@@ -29,7 +29,7 @@ mod tonic;
 pub use self::addr::ListenAddr;
 pub use self::error::ListenError;
 pub use self::handoff::{
-    HandoffError, Handover, Successor, SuccessorBuilder, extend, generation, ready,
+    HandoffError, Handover, Successor, SuccessorBuilder, extend, generation, leave, ready,
 };
 pub use self::incoming::Incoming;
 pub use self::inherited::unclaimed;

@@ -414,6 +414,24 @@ fn the_old_process_serves_again_if_the_new_one_dies_while_it_drains() {
 }
 
 #[test]
+fn a_successor_that_leaves_on_purpose_is_not_taken_for_dead() {
+    let (mut process, addr) = server_on_one();
+    let mut held = TcpStream::connect(&addr).unwrap();
+    held.write_all(b"hold\n").unwrap();
+    let (new, _) = restart(&mut process, &addr);
+    until("the new process serves", || who(&addr).ends_with(" 1"));
+    signal(new, Signal::TERM);
+    process.line("left");
+    until("nobody listens", || ask(&addr, "who").is_err());
+    // The old process still finishes what it has.
+    held.write_all(b"go\n").unwrap();
+    let mut answer = String::new();
+    held.read_to_string(&mut answer).unwrap();
+    assert!(answer.trim_end().ends_with(" 0"), "{answer}");
+    process.all_gone();
+}
+
+#[test]
 fn a_unix_path_outlives_hand_overs_and_failures_and_goes_at_the_final_stop() {
     let folder = Folder::new();
     let path = folder.path("s");

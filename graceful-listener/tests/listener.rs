@@ -465,3 +465,45 @@ async fn nodelay_can_be_left_out() {
     let (stream, _) = listener.accept().await.unwrap();
     assert!(!stream.as_tcp().unwrap().nodelay().unwrap());
 }
+
+/// What had begun is taken, what comes after is refused, and nothing in between is reset.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_sealed_listener_keeps_its_queue_and_lets_nobody_join_it() {
+    let listener = bind("127.0.0.1:0");
+    let addr = tcp(&listener);
+    let mut before = tokio::net::TcpStream::connect(addr).await.unwrap();
+    listener.seal();
+    let after = tokio::spawn(tokio::net::TcpStream::connect(addr));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (mut taken, _) = listener.accept_queued().unwrap().unwrap();
+    assert!(listener.accept_queued().unwrap().is_none());
+    drop(listener);
+
+    before.write_all(b"x").await.unwrap();
+    assert_eq!(taken.read_u8().await.unwrap(), b'x');
+    let refused = after.await.unwrap().unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_sealed_unix_listener_keeps_its_queue_and_has_no_path() {
+    let folder = Folder::new();
+    let path = folder.0.join("socket");
+    let listener = bind(&format!("unix:{}", path.display()));
+    let _before = UnixStream::connect(&path).unwrap();
+    listener.seal();
+    assert!(!path.exists());
+    assert!(listener.accept_queued().unwrap().is_some());
+}
+
+/// Somebody else may accept from it, and would get no connection any more.
+#[tokio::test]
+async fn a_listener_that_was_passed_is_not_sealed() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    let listener = HandoffListener::from_fd(socket.try_clone().unwrap().into()).unwrap();
+    listener.seal();
+    let _client = tokio::net::TcpStream::connect(addr).await.unwrap();
+    assert!(listener.accept_queued().unwrap().is_some());
+}

@@ -76,32 +76,60 @@ impl Acceptor {
 
     /// Ends accepting. Listeners that a successor has taken stay open, unpolled, until this process exits (law 10). From
     /// the others what waits in their queues is taken before they are closed, so that closing resets nobody.
-    pub(crate) fn seal(&mut self) {
+    ///
+    /// Returns whether that is done. If descriptors ran out before a queue was empty, call it again.
+    pub(crate) fn seal(&mut self) -> bool {
         let Self {
             endpoints,
             tracker,
             http,
         } = self;
+        let mut done = true;
         endpoints.retain(|Paced { endpoint, .. }| {
-            let handed_over = endpoint.listener.is_handed_over();
-            if !handed_over {
-                log::swept(sweep(endpoint, tracker, http));
+            if endpoint.listener.is_handed_over() {
+                return true;
             }
-            handed_over
+            endpoint.listener.seal();
+            let emptied = sweep(endpoint, tracker, http);
+            done &= emptied;
+            !emptied
         });
+        done
+    }
+
+    /// Closes what is left: a successor has taken it, and has left on purpose.
+    pub(crate) fn close(&mut self) {
+        self.endpoints.clear();
     }
 }
 
-/// Returns how many there were.
-fn sweep(endpoint: &Endpoint, tracker: &Tracker, http: &Arc<Http>) -> usize {
-    for swept in 0..SWEEP {
+/// Returns whether the queue is empty.
+fn sweep(endpoint: &Endpoint, tracker: &Tracker, http: &Arc<Http>) -> bool {
+    let mut swept = 0;
+    let emptied = loop {
         match endpoint.listener.accept_queued() {
-            Ok(Some((stream, peer))) => endpoint.start(Accepted::new(stream, peer, tracker), http),
+            Ok(Some((stream, peer))) => {
+                swept += 1;
+                endpoint.start(Accepted::new(stream, peer, tracker), http);
+            }
+            Ok(None) => break true,
             Err(error) if is_of_one_connection(&error) => {}
-            Ok(None) | Err(_) => return swept,
+            Err(error) => break !is_lack(&error),
         }
-    }
-    SWEEP
+        if swept == SWEEP {
+            break true;
+        }
+    };
+    log::swept(swept);
+    emptied
+}
+
+/// Whether the system or the process has run out of something that comes back (accept(2)).
+fn is_lack(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
+        .contains(&errno.unwrap_or(Errno::BADF))
 }
 
 impl Paced {

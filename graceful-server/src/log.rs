@@ -11,34 +11,38 @@ mod imp {
     /// Connections end with errors all the time: clients vanish. `None`: the drain cut it.
     pub(crate) fn ended(id: u64, outcome: Option<Result<(), BoxError>>) {
         match outcome {
-            Some(Ok(())) => tracing::trace!(connection = id, "connection ended"),
-            Some(Err(error)) => tracing::debug!(connection = id, %error, "connection ended"),
-            None => tracing::debug!(connection = id, "connection cut"),
+            Some(Ok(())) => {
+                tracing::trace!(target: "graceful_server", connection = id, "connection ended")
+            }
+            Some(Err(error)) => {
+                tracing::debug!(target: "graceful_server", connection = id, %error, "connection ended")
+            }
+            None => tracing::debug!(target: "graceful_server", connection = id, "connection cut"),
         }
     }
 
     pub(crate) fn not_made(error: BoxError) {
-        tracing::error!(%error, "no service for a connection");
+        tracing::error!(target: "graceful_server", %error, "no service for a connection");
     }
 
     pub(crate) fn not_accepted(listener: impl Debug, error: impl Display, pause_ms: u128) {
-        tracing::warn!(?listener, %error, pause_ms, "accept failed");
+        tracing::warn!(target: "graceful_server", ?listener, %error, pause_ms, "accept failed");
     }
 
     pub(crate) fn swept(connections: usize) {
-        tracing::debug!(connections, "accept queue swept");
+        tracing::debug!(target: "graceful_server", connections, "accept queue swept");
     }
 
     pub(crate) fn restart(pid: u32) {
-        tracing::info!(pid, "handed over to a successor");
+        tracing::info!(target: "graceful_server", pid, "handed over to a successor");
     }
 
     pub(crate) fn not_restarted(error: impl Display) {
-        tracing::error!(%error, "restart failed, serving on");
+        tracing::error!(target: "graceful_server", %error, "restart failed, serving on");
     }
 
     pub(crate) fn reclaimed(status: impl Display) {
-        tracing::warn!(%status, "the successor died, serving on");
+        tracing::warn!(target: "graceful_server", %status, "the successor died, serving on");
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     future::{pending, poll_fn},
     io,
     process::ExitStatus,
+    time::Duration,
 };
 
 use graceful_layer::{Beacon, Phase, Report, Tracker};
@@ -12,6 +13,7 @@ use graceful_signal::{Hook, SignalKind, on_signal};
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
+    time::sleep,
 };
 
 use crate::{
@@ -53,16 +55,18 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
             attempts,
             handover,
             accepting,
+            sealing,
             ..
         } = &mut server;
         tokio::select! {
             biased;
             report = &mut drain => return Ok(report),
-            () = tracker.reached(Phase::Draining), if accepting.is_some() => server.seal(),
+            () = tracker.reached(Phase::Draining), if accepting.is_some() && !*sealing => server.seal(),
+            () = sleep(RESEAL), if *sealing => server.seal(),
             Some(reply) = restarts.1.recv() => server.attempt(reply),
             Some(attempt) = attempts.join_next() => server.attempted(attempt),
             status = gone(handover) => server.reclaim(status),
-            () = poll_fn(|cx| acceptor.poll_accept(cx)), if accepting.is_some() => {}
+            () = poll_fn(|cx| acceptor.poll_accept(cx)), if accepting.is_some() && !*sealing => {}
         }
     }
 }
@@ -76,6 +80,8 @@ struct Server {
     handover: Option<Handover>,
     /// Held while this process accepts: the drain must not be over before the last accept.
     accepting: Option<Beacon>,
+    /// No more accepts, but for queues that could not be emptied yet for lack of descriptors.
+    sealing: bool,
 }
 
 /// A restart that was tried, and who wants to know.
@@ -95,14 +101,18 @@ impl Server {
             attempts,
             handover,
             accepting,
+            sealing: false,
         }
     }
 
     /// The drain has begun: no more accepts, and no successor that is not there yet.
     fn seal(&mut self) {
         self.attempts.abort_all();
-        self.acceptor.seal();
-        self.accepting = None;
+        graceful_listener::leave();
+        self.sealing = !self.acceptor.seal();
+        if !self.sealing {
+            self.accepting = None;
+        }
     }
 
     /// Starts a successor in a task of its own. While one is being started the next attempt fails as busy.
@@ -136,25 +146,34 @@ impl Server {
                 self.handover = Some(handover);
                 self.tracker.hand_over();
             }
-            Err(error) => {
-                log::not_restarted(&error);
-                answer(reply, Err(error.into()));
-            }
+            Err(error) => answer(reply, Err(error.into())),
         }
     }
 
     /// The successor died, and the listeners are this process's again. If it still drains it goes back to serving, and
     /// nobody is refused (law 10).
-    fn reclaim(&mut self, status: io::Result<ExitStatus>) {
+    fn reclaim(&mut self, ended: io::Result<Option<ExitStatus>>) {
         self.handover = None;
+        let status = match ended {
+            // It was stopped, or has handed over in its turn: nobody wants the listeners back.
+            Ok(None) => return self.acceptor.close(),
+            Ok(Some(status)) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
         if self.tracker.reclaim() {
             self.accepting = Some(self.tracker.beacon("accepting"));
-            log::reclaimed(status.map_or_else(|error| error.to_string(), |s| s.to_string()));
+            log::reclaimed(status);
         }
     }
 }
 
+/// How often a queue is looked at again that could not be emptied.
+const RESEAL: Duration = Duration::from_millis(50);
+
 fn answer(reply: Reply, outcome: Result<u32, RestartError>) {
+    if let Err(error) = &outcome {
+        log::not_restarted(error);
+    }
     if let Some(reply) = reply {
         // Whoever asked may have gone.
         let _ = reply.send(outcome);
@@ -162,7 +181,7 @@ fn answer(reply: Reply, outcome: Result<u32, RestartError>) {
 }
 
 /// Waits for the end of the successor; for ever without one.
-async fn gone(handover: &mut Option<Handover>) -> io::Result<ExitStatus> {
+async fn gone(handover: &mut Option<Handover>) -> io::Result<Option<ExitStatus>> {
     match handover {
         Some(handover) => handover.gone().await,
         None => pending().await,

@@ -125,7 +125,8 @@ impl Serve {
         }
     }
 
-    /// Serves another listener under the same drain: `other` with its own service.
+    /// Serves another listener under the same drain: that of `other`, with its service. Everything else is as `self` says;
+    /// what was set on `other` is not looked at.
     pub fn and(mut self, other: Self) -> Self {
         self.endpoints.extend(other.endpoints);
         self

@@ -43,7 +43,7 @@ impl Cell {
         let waiters = mem::take(&mut state.waiters);
         drop(state);
         #[cfg(feature = "tracing")]
-        tracing::info!(level, cause = %shown, "shutdown signal delivered");
+        tracing::info!(target: "graceful_signal", level, cause = %shown, "shutdown signal delivered");
         waiters.into_values().for_each(Waker::wake);
         level
     }

@@ -5,15 +5,14 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use graceful_server::{Grace, Phase, ShutdownSignal, Tracker};
+use graceful_server::listener::{PeerAddr, Stream};
+use graceful_server::{Grace, HandoffListener, Peer, Phase, ShutdownSignal, Tracker};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tower::service_fn;
 
@@ -25,8 +24,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let listener = TcpListener::bind(address).await?;
-    tracing::info!("listening {}", listener.local_addr()?);
+    let listener = HandoffListener::bind(address)?;
+    tracing::info!("listening {}", listener.local_addr());
 
     // Until the loop is over the drain is not: a connection may be between the queue and the tracker.
     let accepting = tracker.beacon("accepting");
@@ -44,19 +43,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
             () = &mut draining => break,
         }
     }
-    // What is in the queue when the listener is closed would be reset. Only the kernel knows what is there.
-    let listener = listener.into_std()?;
-    while let Ok((stream, peer)) = listener.accept() {
-        stream.set_nonblocking(true)?;
-        serve(&tracker, TcpStream::from_std(stream)?, peer);
+    // What is in the queue when the listener is closed would be reset, so nobody may join it any more, and it is emptied.
+    listener.seal();
+    while let Ok(Some((stream, peer))) = listener.accept_queued() {
+        serve(&tracker, stream, peer);
     }
     drop((listener, accepting));
     tracing::info!("{}", drain.await?);
     Ok(())
 }
 
-fn serve(tracker: &Tracker, stream: TcpStream, peer: SocketAddr) {
-    let conn = tracker.open(peer);
+fn serve(tracker: &Tracker, stream: Stream, peer: PeerAddr) {
+    let conn = tracker.open(peer.as_tcp().map_or(Peer::Unix, Peer::Tcp));
     let io = TokioIo::new(conn.io(stream));
     let service = conn.service(service_fn(answer));
     let http = auto::Builder::new(TokioExecutor::new());

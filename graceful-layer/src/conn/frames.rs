@@ -4,8 +4,8 @@
 //! earlier (hyperium/hyper#4170). A peer that stays silent is therefore answered for: between two of its frames, the I/O
 //! wrapper shows hyper the PONG that did not come.
 
-/// What a client sends first (RFC 9113 §3.4), counted as if it were the payload of a frame.
-const PREFACE: usize = 24;
+/// What a client sends first (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADER: usize = 9;
 const PING: u8 = 6;
 const ACK: u8 = 1;
@@ -14,8 +14,33 @@ const ACK: u8 = 1;
 pub(super) const PONG: [u8; HEADER + 8] =
     *b"\0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54";
 
-/// Follows the frames of one direction. Costs a few steps per frame, nothing per byte.
-#[derive(Debug)]
+/// Finds out, from the first bytes of a client, whether it speaks HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Preface {
+    /// So many bytes of it are there, and nothing else.
+    Matched(u8),
+    /// It was something else.
+    Missing,
+}
+
+impl Preface {
+    /// Takes the next bytes. Returns those behind the preface, once it is complete.
+    pub(super) fn follow<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let Self::Matched(have) = *self else {
+            return None;
+        };
+        let rest = &PREFACE[usize::from(have)..];
+        let n = rest.len().min(bytes.len());
+        *self = match bytes[..n] == rest[..n] {
+            true => Self::Matched(have + n as u8),
+            false => Self::Missing,
+        };
+        (n == rest.len() && *self != Self::Missing).then(|| &bytes[n..])
+    }
+}
+
+/// Follows the frames of one direction, behind the preface. Costs a few steps per frame, nothing per byte.
+#[derive(Debug, Default)]
 pub(super) struct Frames {
     header: [u8; HEADER],
     /// How much of the next header is there.
@@ -23,17 +48,6 @@ pub(super) struct Frames {
     /// How much of the current frame's payload is still to come.
     rest: usize,
     ponged: bool,
-}
-
-impl Default for Frames {
-    fn default() -> Self {
-        Self {
-            header: [0; HEADER],
-            have: 0,
-            rest: PREFACE,
-            ponged: false,
-        }
-    }
 }
 
 impl Frames {
@@ -85,21 +99,39 @@ mod tests {
     fn boundaries_are_found_however_the_bytes_come() {
         let ends = [24, 33, 46, 63];
         for step in 1..=CLIENT.len() {
+            let mut preface = Preface::Matched(0);
             let mut frames = Frames::default();
             let mut seen = 0;
             for part in CLIENT.chunks(step) {
-                frames.follow(part);
+                let behind = if seen < 24 {
+                    preface.follow(part)
+                } else {
+                    Some(part)
+                };
+                frames.follow(behind.unwrap_or_default());
                 seen += part.len();
-                assert_eq!(
-                    frames.is_between(),
-                    ends.contains(&seen),
-                    "after {seen} by {step}"
-                );
+                let between = seen < 24 || ends.contains(&seen);
+                assert_eq!(frames.is_between(), between, "after {seen} by {step}");
                 assert_eq!(
                     frames.has_ponged(),
                     seen >= 46 + HEADER,
                     "after {seen} by {step}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_begins_like_the_preface_is_something_else() {
+        for other in [&b"PRI /x HTTP/1.1\r\n\r\n"[..], b"GET / HTTP/1.1", b"POST"] {
+            for step in 1..=other.len() {
+                let mut preface = Preface::Matched(0);
+                assert!(
+                    other
+                        .chunks(step)
+                        .all(|part| preface.follow(part).is_none())
+                );
+                assert_eq!(preface, Preface::Missing, "{other:?} by {step}");
             }
         }
     }

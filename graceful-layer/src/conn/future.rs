@@ -3,7 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
 
 use pin_project_lite::pin_project;
@@ -65,32 +65,41 @@ impl<C: GracefulConnection> Future for ConnFuture<C> {
             }
             tell(this.connection.as_mut(), this.part, orders, this.told);
         }
-        let Some(connection) = this.connection.as_mut().as_pin_mut() else {
-            return Poll::Ready(None);
-        };
-        let output = ready!(connection.poll(cx));
-        this.connection.set(None);
-        this.part.ended();
-        Poll::Ready(Some(output))
+        loop {
+            let Some(connection) = this.connection.as_mut().as_pin_mut() else {
+                return Poll::Ready(None);
+            };
+            if let Poll::Ready(output) = connection.poll(cx) {
+                this.connection.set(None);
+                this.part.ended();
+                return Poll::Ready(Some(output));
+            }
+            // This poll may have found out that HTTP/2 is spoken: then it is time to say what could not be said before.
+            if *this.told || !tell(this.connection.as_mut(), this.part, orders, this.told) {
+                return Poll::Pending;
+            }
+        }
     }
 }
 
-/// Has an HTTP/2 connection send its GOAWAY, once, when it is time. Until it is known to speak HTTP/2 nothing is said.
+/// Has an HTTP/2 connection send its GOAWAY, once, when it is time, and says whether it did. Until it is known to speak
+/// HTTP/2 nothing is said.
 fn tell<C: GracefulConnection>(
     connection: Pin<&mut Option<C>>,
     part: &Part,
     orders: Orders,
     told: &mut bool,
-) {
+) -> bool {
     let time = orders.retires(|| 0) || orders.says(Orders::CLOSE);
     if *told || !time || !part.cell().is_http2() {
-        return;
+        return false;
     }
     if let Some(connection) = connection.as_pin_mut() {
         connection.graceful_shutdown();
         part.cell().set_going_away();
         *told = true;
     }
+    *told
 }
 
 impl<C> fmt::Debug for ConnFuture<C> {

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     Peek,
-    frames::{Frames, PONG},
+    frames::{Frames, PONG, Preface},
 };
 use crate::{
     phase::Phase,
@@ -36,6 +36,7 @@ pub struct ConnIo<T: Peek> {
     stream: Owned<T>,
     ahead: Ahead,
     lingering: Option<Box<Linger>>,
+    preface: Preface,
     http2: Option<Box<Http2>>,
     at_end: bool,
     part: IoPart,
@@ -111,6 +112,7 @@ impl<T: Peek> ConnIo<T> {
             stream: Owned(Some(stream)),
             ahead: Ahead::default(),
             lingering: None,
+            preface: Preface::Matched(0),
             http2: None,
             at_end: false,
             part,
@@ -171,16 +173,15 @@ impl<T: Peek> ConnIo<T> {
         let cell = self.cell();
         if read.is_empty() {
             self.at_end = true;
-        } else if cell.begun() == 0 && self.http2.is_none() && read.starts_with(b"PRI") {
-            // No HTTP/1 request has this method: it is reserved (RFC 9113 §11.6).
-            cell.set_http2();
-            self.http2 = Some(Box::default());
-        } else {
-            cell.note_read();
+            return;
         }
         if let Some(http2) = &mut self.http2 {
             http2.frames.follow(read);
+        } else if let Some(rest) = self.preface.follow(read) {
+            cell.set_http2();
+            self.http2.insert(Box::default()).frames.follow(rest);
         }
+        cell.note_read();
     }
 
     /// Nothing to read. If the connection is to close and nothing is on the way, that is the end.

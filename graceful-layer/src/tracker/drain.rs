@@ -1,6 +1,6 @@
 //! The order of a stop: waits, goes through the phases, makes the report (laws 1, 5 and 7).
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use graceful_signal::ShutdownSignal;
 use tokio::{
@@ -230,6 +230,7 @@ impl Drain {
         let arena = self.tracker.arena();
         self.report.left = arena.outstanding();
         self.report.beacons = arena.beacons();
+        self.report.handed_over = self.tracker.is_handed_over();
         self.report.abandoned = arena.take_abandoned();
         (self.report.connections, self.report.requests) = arena.totals();
         let hooks = lock(&self.tracker.0.hooks).clone();
@@ -242,6 +243,7 @@ impl Drain {
         self.tracker.0.wanted.send_replace(Phase::Serving);
         self.report = Report::default();
         self.forgiven = self.heard;
+        self.tracker.0.signalled.store(false, Relaxed);
         self.set_deadline(None);
         self.enter(Phase::Serving);
     }
@@ -250,16 +252,29 @@ impl Drain {
     async fn hurried(&mut self, phase: Phase) {
         let command =
             |wanted: &Phase| *wanted > phase || (*wanted == Phase::Serving && phase != *wanted);
-        tokio::select! {
-            biased;
-            () = self.signal.reached(self.heard + 1) => {}
-            // The sender lives in the tracker held here.
-            _ = self.wanted.wait_for(command) => return,
+        while !command(&self.wanted()) {
+            tokio::select! {
+                biased;
+                () = self.signal.reached(self.heard + 1) => {}
+                // The sender lives in the tracker held here.
+                _ = self.wanted.wait_for(command) => {}
+            }
+            self.hear(phase);
         }
+    }
+
+    /// Takes a step for each delivery of the signal. The first says "stop": if a command has said so before, it is nothing
+    /// new, but that the stop can no longer be reclaimed.
+    fn hear(&mut self, phase: Phase) {
         let fresh = self.signal.level().saturating_sub(self.heard);
+        let first = self.heard == self.forgiven;
+        let known = u32::from(first && phase > Phase::Serving).min(fresh);
+        if fresh == 0 {
+            return;
+        }
         self.heard += fresh;
-        // One step for each delivery; the first from Serving is the first step.
-        for _ in 0..fresh {
+        self.tracker.0.signalled.store(true, Relaxed);
+        for _ in known..fresh {
             self.tracker.advance();
         }
         if self.heard - self.forgiven >= 3 {

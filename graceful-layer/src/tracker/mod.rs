@@ -56,6 +56,8 @@ pub(crate) struct Lease {
     wanted: watch::Sender<Phase>,
     deadline: Mutex<Option<Instant>>,
     handed_over: AtomicBool,
+    /// The stop was asked for by its signal.
+    signalled: AtomicBool,
     timeouts: Mutex<Timeouts>,
     hooks: Mutex<Vec<hooks::Hook>>,
     /// Requests come from connections that nobody tells this tracker of.
@@ -94,6 +96,7 @@ impl Tracker {
             wanted: watch::Sender::default(),
             deadline: Mutex::new(None),
             handed_over: AtomicBool::new(false),
+            signalled: AtomicBool::new(false),
             timeouts: Mutex::new(Timeouts::off()),
             hooks: Mutex::new(Vec::new()),
             loose: AtomicBool::new(false),
@@ -206,12 +209,16 @@ impl Tracker {
     }
 
     /// Takes a hand-over back whose successor died: Draining goes back to Serving (law 1). Returns whether it was
-    /// draining. Connections that were told to go have gone or will go; new ones are served as before.
+    /// draining, and not stopped by its signal as well. Connections that were told to go have gone or will go; new ones are served as before.
     pub fn reclaim(&self) -> bool {
-        self.0.handed_over.store(false, Relaxed);
-        self.want(|now, wanted| {
-            (now == Phase::Draining && wanted <= Phase::Draining).then_some(Phase::Serving)
-        })
+        let reclaimed = !self.0.signalled.load(Relaxed)
+            && self.want(|now, wanted| {
+                (now == Phase::Draining && wanted <= Phase::Draining).then_some(Phase::Serving)
+            });
+        if reclaimed {
+            self.0.handed_over.store(false, Relaxed);
+        }
+        reclaimed
     }
 
     /// Drops every connection now, without a word to anybody: for a server that is itself dropped.

@@ -47,7 +47,11 @@ impl Sweep {
     /// What `cell` must be ordered at `now`, if anything.
     pub(super) fn due(&self, cell: &Cell, now: u32) -> Option<u32> {
         let (since, wait, order) = match cell.state() {
-            ConnState::Idle => (cell.since(), self.idle + self.share(cell), Orders::CLOSE),
+            ConnState::Idle => (
+                cell.since(),
+                self.idle.saturating_add(self.share(cell)),
+                Orders::CLOSE,
+            ),
             ConnState::New => (cell.opened(), self.first_request, Orders::CLOSE),
             ConnState::Handshaking => (cell.opened(), self.first_request, Orders::CUT),
             ConnState::Active if cell.is_mid_head() => (cell.since(), self.head, Orders::CUT),

@@ -102,10 +102,10 @@ impl Attempt {
         }
     }
 
-    /// Waits until the successor has ended, without bound. Cancel safe.
-    pub(super) async fn exited(&mut self) -> io::Result<ExitStatus> {
+    /// Waits until the successor has died, or leaves on purpose, without bound. Cancel safe.
+    pub(super) async fn died(&mut self) -> io::Result<Option<ExitStatus>> {
         match &mut self.started {
-            Some(started) => started.exited().await,
+            Some(started) => started.died().await,
             None => std::future::pending().await,
         }
     }

@@ -19,6 +19,7 @@
 //! | 12 CONN_ACK | u64 id, u8 taken | new | I have it, or close it yourself |
 //! | 13 COMMAND | text | control client | do this |
 //! | 14 ANSWER | u8 status, text | control server | done, or why not |
+//! | 128 LEAVE | | new | I end on purpose: do not take the listeners back |
 //!
 //! Rules for a peer of another version: both take the highest version that both ranges of HELLO
 //! contain, and part when there is none. Fields may be appended to a payload; a reader skips what
@@ -36,6 +37,7 @@ pub(super) const CAP: usize = 64 * 1024;
 pub(super) const HEADER: usize = 5;
 /// Types from here on may be skipped by whoever does not know them.
 const SKIPPABLE: u8 = 0x80;
+const LEAVE: u8 = 0x80;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
@@ -89,6 +91,7 @@ pub(super) enum Frame {
         status: u8,
         text: String,
     },
+    Leave,
     /// Of a later version, to be skipped.
     Unknown {
         kind: u8,
@@ -170,7 +173,8 @@ impl Frame {
                 status: r.u8()?,
                 text: r.string()?,
             },
-            SKIPPABLE.. => Self::Unknown { kind },
+            LEAVE => Self::Leave,
+            kind if kind >= SKIPPABLE => Self::Unknown { kind },
             _ => return Err("a frame of a type that must not be skipped is unknown here"),
         })
     }
@@ -192,6 +196,7 @@ impl Frame {
             Self::ConnAck { .. } => 12,
             Self::Command { .. } => 13,
             Self::Answer { .. } => 14,
+            Self::Leave => LEAVE,
             Self::Unknown { kind } => *kind,
         }
     }
@@ -232,7 +237,7 @@ impl Frame {
             }
             Self::ConnAck { id, taken } => _ = w.u64(*id).u8((*taken).into()),
             Self::Answer { status, text } => _ = w.u8(*status).bytes(text.as_bytes()),
-            Self::Commit | Self::Trigger | Self::Reclaim | Self::Unknown { .. } => {}
+            Self::Commit | Self::Trigger | Self::Reclaim | Self::Leave | Self::Unknown { .. } => {}
         }
     }
 }

@@ -23,7 +23,7 @@ mod started;
 mod successor;
 
 pub use self::error::HandoffError;
-pub use self::predecessor::{extend, generation, ready};
+pub use self::predecessor::{extend, generation, leave, ready};
 pub use self::successor::{Handover, Successor, SuccessorBuilder};
 
 pub(crate) use self::heritage::{Delivered, Heritage, heritage};

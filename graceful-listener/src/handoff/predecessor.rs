@@ -118,6 +118,20 @@ pub fn extend(by: Duration) {
     }
 }
 
+/// Tells the predecessor, which may still drain, that this process ends on purpose: it was stopped,
+/// or has handed over in its turn. Otherwise its end is taken for a crash, and the predecessor takes
+/// the listeners back.
+///
+/// Without a predecessor, or before it has let go, it does nothing.
+pub fn leave() {
+    if let Heritage::Predecessor(predecessor) = heritage() {
+        if predecessor.serving.load(Ordering::Acquire) {
+            // A predecessor that is gone does not have to know.
+            let _ = predecessor.channel.post(&Frame::Leave, Vec::new());
+        }
+    }
+}
+
 /// Returns how many hand-overs led to this process: 0 if it was started by hand or by a service
 /// manager, one more than its predecessor otherwise.
 ///

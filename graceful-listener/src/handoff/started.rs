@@ -56,6 +56,26 @@ impl Started {
         }
     }
 
+    /// Waits until it has died, or says that it ends on purpose: then there is no status. Waits
+    /// without bound. Cancel safe.
+    pub(super) async fn died(&mut self) -> io::Result<Option<ExitStatus>> {
+        loop {
+            match self.hear().await {
+                Heard::Frame(Frame::Leave) => return Ok(None),
+                Heard::Frame(_) => {}
+                Heard::Exit(_) | Heard::Trouble(_) => break,
+            }
+        }
+        let status = self.exited().await?;
+        // What it said last may have been overtaken by its end; behind it the channel is closed.
+        while let Ok(Ok(Some(message))) = timeout(END_TO_EXIT, self.channel.recv()).await {
+            if message.frame == Frame::Leave {
+                return Ok(None);
+            }
+        }
+        Ok(Some(status))
+    }
+
     /// Waits until it has ended, without bound. Cancel safe.
     pub(super) async fn exited(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await

@@ -196,12 +196,16 @@ impl Handover {
         self.0.pid()
     }
 
-    /// Waits until the successor has ended, without bound, and takes the listeners back.
+    /// Waits, without bound, until the successor has died, and takes the listeners back.
     ///
     /// They were never closed here, so clients who come while nobody accepts wait in the queue.
-    /// When this resolves they are this process's again: `accept` goes on, and the next attempt
-    /// to start a successor is allowed. Race it against the end of the drain: if it wins, the
-    /// successor died and this process has to serve again, unless the whole service was stopped.
+    /// When this returns a status they are this process's again: `accept` goes on, and the next
+    /// attempt to start a successor is allowed. Race it against the end of the drain: if it wins,
+    /// the successor died and this process has to serve again, unless the whole service was stopped.
+    ///
+    /// A successor that ends on purpose says so ([`leave`](crate::leave)): it was stopped, or hands
+    /// over in its turn. Then this returns nothing as soon as it is said, and nobody wants the
+    /// listeners back: drop them and this, so that clients do not queue where nobody will serve them.
     ///
     /// # Cancel safety
     ///
@@ -209,11 +213,13 @@ impl Handover {
     ///
     /// # Errors
     ///
-    /// Those of waitpid(2), which there are none of as long as nobody else reaps the children of
-    /// this process.
-    pub async fn gone(&mut self) -> io::Result<ExitStatus> {
-        let status = self.0.exited().await?;
-        self.0.tell(Event::Exited);
-        Ok(status)
+    /// Those of waitpid(2), as when something else in this process reaps its children, or ignores
+    /// SIGCHLD. The successor has died all the same, and the listeners are this process's.
+    pub async fn gone(&mut self) -> io::Result<Option<ExitStatus>> {
+        let died = self.0.died().await;
+        if !matches!(died, Ok(None)) {
+            self.0.tell(Event::Exited);
+        }
+        died
     }
 }

@@ -1,6 +1,7 @@
 //! The public handle of a listener. The mechanism is in `shared`.
 
 mod gate;
+mod seal;
 mod shared;
 
 use std::fmt;
@@ -216,6 +217,20 @@ impl HandoffListener {
     /// Those of accept(2), and an error outside of a tokio runtime.
     pub fn accept_queued(&self) -> io::Result<Option<(Stream, PeerAddr)>> {
         self.shared.accept_queued()
+    }
+
+    /// Lets no connection begin any more: the last step before the queue is emptied with
+    /// [`accept_queued`](Self::accept_queued) and the listener is dropped.
+    ///
+    /// Without it a connection that is made between the last accept and the close is reset. A
+    /// client that comes after it is refused, at its second try if need be, which TCP makes after
+    /// a second. It cannot be undone.
+    ///
+    /// What is not covered: a listener that this process did not bind itself, which others may
+    /// hold as well, and one that is handed over, are left as they are; and so is TCP on systems
+    /// other than Linux.
+    pub fn seal(&self) {
+        self.shared.seal();
     }
 
     /// Returns the connections as a stream that never ends, for tonic's `serve_with_incoming`.

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
 
 use super::gate::Gate;
+use super::seal;
 use crate::bind::BoundPath;
 use crate::handoff::{self, Socket};
 use crate::reactor::register;
@@ -126,6 +127,18 @@ impl Shared {
             Ok(accepted) => Ok(Some(accepted)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn seal(&self) {
+        if self.inherited || self.is_handed_over() {
+            return;
+        }
+        match (&self.addr, &self.path) {
+            // Where it cannot be done the queue is emptied all the same.
+            (ListenAddr::Tcp(_), _) => _ = seal::turn_away(self.as_fd()),
+            (ListenAddr::Unix(_), Some(path)) => path.unlink(),
+            (ListenAddr::Unix(_), None) => {}
         }
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use graceful_listener::{
     HandoffError, HandoffListener, Handover, Stream, Successor, SuccessorBuilder, extend,
-    generation, ready,
+    generation, leave, ready,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,8 +78,9 @@ pub(crate) async fn run() {
     });
     let mut open = JoinSet::new();
     let mut handover: Option<Handover> = None;
+    let mut left = false;
     loop {
-        if handover.is_some() && open.is_empty() {
+        if (handover.is_some() || left) && open.is_empty() {
             return;
         }
         tokio::select! {
@@ -87,13 +88,18 @@ pub(crate) async fn run() {
             stream = state.accept() => { open.spawn(answer(stream, state.clone())); }
             Some(_) = open.join_next() => {}
             Some(done) = handovers.recv() => handover = Some(done),
-            _ = gone(&mut handover) => {
+            died = gone(&mut handover) => {
                 handover = None;
-                say("reclaimed");
+                left = !died;
+                if left {
+                    state.listeners.lock().unwrap().clear();
+                }
+                say(if died { "reclaimed" } else { "left" });
             }
             _ = terminate.recv() => break,
         }
     }
+    leave();
     state.listeners.lock().unwrap().clear();
     let successor = state.successor.lock().unwrap().take();
     if let Some(successor) = successor {
@@ -131,9 +137,10 @@ async fn before_ready(start: &str) -> bool {
     true
 }
 
-async fn gone(handover: &mut Option<Handover>) {
+/// Returns whether it died, and did not leave on purpose.
+async fn gone(handover: &mut Option<Handover>) -> bool {
     match handover {
-        Some(handover) => _ = handover.gone().await.unwrap(),
+        Some(handover) => handover.gone().await.unwrap().is_some(),
         None => std::future::pending().await,
     }
 }

@@ -11,7 +11,7 @@ use graceful_server::RestartTrigger;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::status::Status;
-use crate::{chain, health, metrics};
+use crate::{chain, metrics};
 
 pub(crate) fn router(status: &Status, restart: RestartTrigger) -> Router {
     let router = Router::new()
@@ -37,7 +37,7 @@ pub(crate) fn router(status: &Status, restart: RestartTrigger) -> Router {
         .route("/resume", post(resume))
         .route("/cutoff", post(cutoff))
         .route("/restart", post(async move || restarted(&restart).await))
-        .merge(health::routes())
+        .merge(status.health())
         .with_state(status.clone())
         .layer(CatchPanicLayer::new());
     status.identity().sign(router)

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::status::Status;
-use crate::{health, save, streaming, told};
+use crate::{save, streaming, told};
 
 /// The largest body that is held in memory.
 const LARGEST_ECHO: usize = 64 << 20;
@@ -36,7 +36,7 @@ pub(crate) fn router(status: &Status) -> Router {
         .route("/ws", any(told::ws))
         .route("/save", get(save::save))
         .route("/panic", get(panic))
-        .merge(health::routes())
+        .merge(status.health())
         .with_state(status.clone())
         .layer(CatchPanicLayer::new());
     status.identity().sign(router)

@@ -43,6 +43,7 @@ fn line(request: &Abandoned, Identity { pid, generation }: Identity) -> Value {
         "peer": request.peer.to_string(),
         "connection": request.connection,
         "answer": request.answer.to_string(),
+        "saved": request.saved,
         "pid": pid,
         "generation": generation,
     })

@@ -20,7 +20,6 @@
 mod admin;
 mod app;
 mod args;
-mod health;
 mod identity;
 mod journal;
 mod metrics;

@@ -1,26 +1,20 @@
 //! `/save`: work that is too long to wait for, and too dear to begin again.
 //!
-//! When the cutoff nears, the handler writes down how far it is and answers 503 with `Retry-After`. Asked again with the
-//! same key, at this process or its successor, it goes on from there.
+//! At the last call before the cutoff the handler writes down how far it is and answers 503 with `Retry-After`. If there
+//! is no last call, because somebody asked for the cutoff at once, a saver does it in the handler's place. Asked again
+//! with the same key, at this process or its successor, the work goes on from there.
 
-use std::future::poll_fn;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::time::Duration;
 use std::{env, fs, io};
 
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
-use graceful_server::{Phase, Tracker};
+use graceful_server::Drain;
 use serde::Deserialize;
-use tokio::time::{Instant, sleep, sleep_until};
-
-use crate::status::Status;
-
-/// How long before the cutoff to save: what saving may take, with room to spare.
-const LAST_CALL: Duration = Duration::from_secs(2);
+use tokio::time::{Instant, sleep};
 
 #[derive(Deserialize)]
 pub(crate) struct Save {
@@ -28,29 +22,23 @@ pub(crate) struct Save {
     key: String,
 }
 
-pub(crate) async fn save(
-    State(status): State<Status>,
-    Query(Save { ms, key }): Query<Save>,
-) -> Response {
-    let Some(checkpoint) = Checkpoint::of(&key) else {
+pub(crate) async fn save(drain: Drain, Query(Save { ms, key }): Query<Save>) -> Response {
+    let Some(work) = Work::resume(&key) else {
         return (
             StatusCode::BAD_REQUEST,
             "key: letters, digits, - and _ only\n",
         )
             .into_response();
     };
-    let before = checkpoint.take().min(ms);
-    let begun = Instant::now();
+    let rest = Duration::from_millis(ms).saturating_sub(work.before);
+    let cut = work.clone();
+    drain.on_cutoff(async move { drop(cut.put()) });
     tokio::select! {
-        biased;
-        () = sleep(Duration::from_millis(ms - before)) => "ok\n".into_response(),
-        () = last_call(status.tracker()) => {
-            let done = before + u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            match checkpoint.put(done) {
-                Ok(()) => later(format!("saved {key} at {done} of {ms} ms\n")),
-                Err(error) => later(format!("{key} was not saved: {error}\n")),
-            }
-        }
+        () = sleep(rest) => "ok\n".into_response(),
+        () = drain.last_call() => later(match work.put() {
+            Ok(done) => format!("saved {key} at {} of {ms} ms\n", done.as_millis()),
+            Err(error) => format!("{key} was not saved: {error}\n"),
+        }),
     }
 }
 
@@ -58,50 +46,41 @@ fn later(text: String) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], text).into_response()
 }
 
-/// Waits until the cutoff nears, or is there. At the cutoff a handler is polled once more and no further, so whoever is
-/// late must look at the phase itself and not wait to be woken.
-async fn last_call(tracker: &Tracker) {
-    let mut near = pin!(async {
-        loop {
-            tracker.reached(Phase::Draining).await;
-            if let Some(deadline) = tracker.deadline() {
-                sleep_until(deadline - LAST_CALL).await;
-                return;
-            }
-            // Taken back in this very moment.
-            tracker.left(Phase::Draining).await;
-        }
-    });
-    poll_fn(|cx| match tracker.phase() {
-        Phase::Cutoff | Phase::Closed => std::task::Poll::Ready(()),
-        _ => near.as_mut().poll(cx),
-    })
-    .await;
+/// Work of which only the time it took counts, and the file that keeps how much that was.
+#[derive(Clone)]
+struct Work {
+    file: PathBuf,
+    before: Duration,
+    begun: Instant,
 }
 
-/// Milliseconds of work that are done, in a file. Written without waiting: at the cutoff there is no second poll.
-struct Checkpoint(PathBuf);
-
-impl Checkpoint {
-    fn of(key: &str) -> Option<Self> {
+impl Work {
+    /// Goes on from where it was saved, or begins. Nothing if the key is no name for a file.
+    fn resume(key: &str) -> Option<Self> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let good = !key.is_empty() && key.len() <= 64 && key.chars().all(plain);
-        good.then(|| Self(folder().join(key)))
+        if key.is_empty() || key.len() > 64 || !key.chars().all(plain) {
+            return None;
+        }
+        let file = env::temp_dir().join("reference-server").join(key);
+        let saved = fs::read_to_string(&file)
+            .ok()
+            .and_then(|ms| ms.parse().ok());
+        let _ = fs::remove_file(&file);
+        let before = Duration::from_millis(saved.unwrap_or(0));
+        Some(Self {
+            file,
+            before,
+            begun: Instant::now(),
+        })
     }
 
-    /// What was saved before, once.
-    fn take(&self) -> u64 {
-        let saved = fs::read_to_string(&self.0).ok();
-        let _ = fs::remove_file(&self.0);
-        saved.and_then(|text| text.parse().ok()).unwrap_or(0)
+    /// Saves how much is done, and returns it. A few bytes, so without another thread.
+    fn put(&self) -> io::Result<Duration> {
+        let done = self.before + self.begun.elapsed();
+        if let Some(folder) = self.file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&self.file, done.as_millis().to_string())?;
+        Ok(done)
     }
-
-    fn put(&self, ms: u64) -> io::Result<()> {
-        fs::create_dir_all(folder())?;
-        fs::write(&self.0, ms.to_string())
-    }
-}
-
-fn folder() -> PathBuf {
-    env::temp_dir().join("reference-server")
 }

@@ -11,18 +11,25 @@ use crate::status::Status;
 /// one kills. [`ShutdownSignal::terminate`] gives them back at the third, also when the first two were taken back.
 pub(crate) fn stop(tracker: &Tracker) -> io::Result<ShutdownSignal> {
     let context = NotifyContext::new([SignalKind::terminate(), SignalKind::interrupt()])?;
-    let (signal, cutoff) = (context.signal(), tracker.reached(Phase::Cutoff));
+    let (signal, tracker) = (context.signal(), tracker.clone());
     tokio::spawn(async move {
-        cutoff.await;
-        context.stop();
+        tracker.reached(Phase::Cutoff).await;
+        // After a clean drain there is nothing to hurry, and a late signal must not change the exit status.
+        if tracker.phase() == Phase::Cutoff {
+            context.stop();
+        } else {
+            std::future::pending::<()>().await;
+        }
     });
     Ok(signal)
 }
 
 /// The others are caught as long as the hooks live.
-pub(crate) fn listen(status: &Status) -> io::Result<[Hook; 3]> {
+pub(crate) fn listen(status: &Status) -> io::Result<[Hook; 4]> {
     let (tracker, status) = (status.tracker().clone(), status.clone());
     Ok([
+        // The server hears it as well; before it serves there is nothing to restart, and it must not kill.
+        on_signal(SignalKind::hangup(), || {})?,
         on_signal(SignalKind::quit(), move || {
             tracker.cutoff();
         })?,

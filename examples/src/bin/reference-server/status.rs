@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use graceful_server::{ConnInfo, ConnState, Phase, Tracker};
+use axum::Router;
+use graceful_server::{ConnInfo, ConnState, Health, Phase, Tracker};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -26,6 +27,15 @@ impl Status {
             born,
             since: Arc::new(Mutex::new(born)),
         }
+    }
+
+    /// `/ready` and `/live`, for both listeners.
+    ///
+    /// A lame duck is alive and serves whoever comes; it only asks not to be given any more. So only `ready` turns red.
+    pub(crate) fn health<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        Router::new()
+            .route_service("/ready", Health::ready(self.tracker.clone()))
+            .route_service("/live", Health::live(self.tracker.clone()))
     }
 
     pub(crate) fn tracker(&self) -> &Tracker {
@@ -109,7 +119,6 @@ impl Status {
         map
     }
 
-    /// Phase alone, for health checks.
     pub(crate) fn phase(&self) -> Phase {
         self.tracker.phase()
     }

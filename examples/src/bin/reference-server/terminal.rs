@@ -22,6 +22,8 @@ pub(crate) fn init_log() {
         .with_env_filter(filter)
         .with_ansi(ansi)
         .with_writer(|| Log)
+        // A standard error that nobody reads any more must not end the server.
+        .log_internal_errors(false)
         .init();
 }
 

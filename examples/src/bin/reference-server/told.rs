@@ -5,49 +5,46 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use graceful_server::{Phase, Tracker};
+use graceful_server::Drain;
 use tokio::time::{interval, timeout};
 use tokio_stream::wrappers::IntervalStream;
-
-use crate::status::Status;
 
 /// How long a client may take to answer a Close.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// An event a second. The end of the stream is an ordinary one: an `EventSource` connects again.
-pub(crate) async fn sse(State(status): State<Status>) -> impl IntoResponse {
+pub(crate) async fn sse(drain: Drain) -> impl IntoResponse {
     let events = IntervalStream::new(interval(Duration::from_secs(1)))
         .enumerate()
         .map(|(n, _)| Ok::<_, Infallible>(Event::default().data(n.to_string())));
-    Sse::new(events.take_until(told(status.tracker())))
+    Sse::new(events.take_until(async move { drain.draining().await }))
 }
 
 /// Parked until there is news, which is the stop: 204, "nothing new, ask again".
-pub(crate) async fn poll(State(status): State<Status>) -> StatusCode {
-    told(status.tracker()).await;
+pub(crate) async fn poll(drain: Drain) -> StatusCode {
+    drain.draining().await;
     StatusCode::NO_CONTENT
 }
 
-pub(crate) async fn ws(State(status): State<Status>, upgrade: WebSocketUpgrade) -> Response {
+pub(crate) async fn ws(drain: Drain, upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(async move |mut socket| {
-        if echo(&mut socket, status.tracker()).await.is_some() {
-            close(&mut socket, status.tracker()).await;
+        if echo(&mut socket, &drain).await.is_some() {
+            close(&mut socket, &drain).await;
         }
     })
 }
 
 /// Echoes until the stop. Nothing if the client went first.
-async fn echo(socket: &mut WebSocket, tracker: &Tracker) -> Option<()> {
-    let mut told = pin!(told(tracker));
+async fn echo(socket: &mut WebSocket, drain: &Drain) -> Option<()> {
+    let mut draining = pin!(drain.draining());
     loop {
         tokio::select! {
-            () = &mut told => return Some(()),
+            () = &mut draining => return Some(()),
             message = socket.recv() => {
                 // Of the other kinds, axum answers pings itself.
                 if let message @ (Message::Text(_) | Message::Binary(_)) = message?.ok()? {
@@ -59,22 +56,13 @@ async fn echo(socket: &mut WebSocket, tracker: &Tracker) -> Option<()> {
 }
 
 /// Says which kind of stop it is, and waits for the client's own Close.
-async fn close(socket: &mut WebSocket, tracker: &Tracker) {
-    let (code, reason) = match tracker.is_handed_over() {
-        true => (close_code::RESTART, "the server restarts"),
-        false => (close_code::AWAY, "the server stops"),
-    };
-    let frame = CloseFrame {
-        code,
-        reason: reason.into(),
-    };
-    if socket.send(Message::Close(Some(frame))).await.is_ok() {
+async fn close(socket: &mut WebSocket, drain: &Drain) {
+    let code = drain.close_code();
+    let reason = "this process serves no longer".into();
+    let close = Message::Close(Some(CloseFrame { code, reason }));
+    if socket.send(close).await.is_ok() {
         let gone = async { while socket.recv().await.is_some_and(|message| message.is_ok()) {} };
         // A client that does not answer has had its time.
         let _ = timeout(CLOSING, gone).await;
     }
-}
-
-fn told(tracker: &Tracker) -> impl Future<Output = ()> + use<> {
-    tracker.reached(Phase::LameDuck)
 }

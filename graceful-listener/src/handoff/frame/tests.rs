@@ -92,7 +92,8 @@ fn frames() -> Vec<Frame> {
             status: 1,
             text: text(),
         },
-        Frame::Unknown { kind: 0x80 },
+        Frame::Leave,
+        Frame::Unknown { kind: 0x81 },
     ]
 }
 
@@ -105,7 +106,14 @@ fn every_frame_reads_back_as_it_was_written() {
             header[..4],
             u32::try_from(payload.len()).unwrap().to_be_bytes()
         );
-        assert_eq!(header[4], if number == 15 { 0x80 } else { number });
+        assert_eq!(
+            header[4],
+            if number > 14 {
+                0x80 + number - 15
+            } else {
+                number
+            }
+        );
         assert_eq!(Frame::decode(header[4], payload).unwrap(), frame);
     }
 }

@@ -1,0 +1,61 @@
+//! The two loads that other servers lose requests under when they are stopped.
+
+#![allow(clippy::unwrap_used, reason = "what a test did not get is its failure")]
+
+mod support;
+
+use rustix::process::Signal;
+use support::loops::{LOOPS, Loops, Tally};
+use support::process::{Process, signal};
+use support::server::Server;
+
+const STOPS: usize = 10;
+
+/// Starts a server, puts a load on it, stops it in the middle of it.
+async fn stopped_under(load: fn(std::net::SocketAddr) -> Loops) -> Tally {
+    let mut all = Tally::default();
+    for _ in 0..STOPS {
+        let server = Server::start(&[]).await;
+        let loops = load(server.addr);
+        loops.answer(50 * LOOPS as u64).await;
+        server.signal(Signal::TERM);
+        let tally = loops.ended().await;
+        assert_eq!(
+            tally.refused, LOOPS as u64,
+            "each loop ends when nobody listens any more"
+        );
+        assert_eq!(server.exit().await, 0);
+        all.add(tally);
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_keep_alive_connections_lose_no_answer_through_ten_stops() {
+    stopped_under(Loops::keep_alive).await.assert_nothing_lost();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fresh_connections_are_answered_or_refused_through_ten_stops() {
+    stopped_under(Loops::fresh).await.assert_nothing_lost();
+}
+
+/// The same with the accept loop of the example, written by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_written_loop_with_the_three_pieces_loses_nothing_either() {
+    for _ in 0..STOPS {
+        let program = env!("CARGO_BIN_EXE_hyper-loop");
+        let mut process = Process::start(program.as_ref(), &["127.0.0.1:0"]);
+        let line = process.line().await;
+        let addr = line.split_once("listening ").unwrap().1.parse().unwrap();
+        let hello = |_| {
+            let body = graceful_examples::load::Expect::body("hello\n");
+            graceful_examples::load::Call::get("/".to_owned(), body)
+        };
+        let loops = Loops::run(addr, hello, |_| true);
+        loops.answer(50 * LOOPS as u64).await;
+        signal(process.first, Signal::TERM);
+        loops.ended().await.assert_nothing_lost();
+        assert_eq!(process.exit().await, 0);
+    }
+}

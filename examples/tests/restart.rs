@@ -1,0 +1,235 @@
+//! Restarts: the next generation serves on the same port, and whatever fails on the way, somebody serves.
+
+#![allow(clippy::unwrap_used, reason = "what a test did not get is its failure")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, Signal};
+use support::loops::Loops;
+use support::process::{scratch, signal};
+use support::server::{BINARY, Server};
+use support::wire::Wire;
+use support::{get, post, text, until};
+
+#[tokio::test]
+async fn a_successor_serves_on_the_same_port_and_the_old_one_finishes_what_it_has() {
+    let mut server = Server::start(&[]).await;
+    let first = server.pid;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=700").await;
+    server.in_flight(1).await;
+    server.signal(Signal::HUP);
+    let successor = server.ready(1).await;
+    assert_ne!(successor, first);
+    let here = text(&get(server.addr, "/").await).to_owned();
+    assert_eq!(
+        here,
+        format!("pid={} generation=1\n", successor.as_raw_nonzero())
+    );
+    assert_eq!(server.status().await["generation"], 1);
+
+    let answer = slow.rest().await.in_order();
+    assert!(
+        answer.ends_with("\r\n\r\nok\n") && answer.contains("x-generation: 0"),
+        "{answer}"
+    );
+    assert_eq!(server.process.exit().await, 0);
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_restarts_under_load_refuse_nobody_and_lose_nothing() {
+    let mut server = Server::start(&[]).await;
+    let (kept, fresh) = (Loops::keep_alive(server.addr), Loops::fresh(server.addr));
+    for generation in 1..=5 {
+        let old = server.pid;
+        fresh.answer(200).await;
+        server.signal(Signal::HUP);
+        server.ready(generation).await;
+        kept.answer(200).await;
+        assert_eq!(support::process::exit(old).await, 0);
+    }
+    kept.stop().await.assert_all_answered();
+    fresh.stop().await.assert_all_answered();
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().await, 0);
+}
+
+/// The binary under a path where something else can take its place, as a deployment does.
+struct Deployed {
+    folder: PathBuf,
+    path: PathBuf,
+}
+
+impl Deployed {
+    fn new() -> Self {
+        let folder = scratch();
+        let deployed = Self {
+            path: folder.join("server"),
+            folder,
+        };
+        deployed.put(Path::new(BINARY));
+        deployed
+    }
+
+    fn put(&self, program: &Path) {
+        let next = self.folder.join("next");
+        fs::copy(program, &next).unwrap();
+        fs::rename(next, &self.path).unwrap();
+    }
+
+    fn put_script(&self, script: &str) {
+        let next = self.folder.join("script");
+        fs::write(&next, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&next, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(next, &self.path).unwrap();
+    }
+}
+
+impl Drop for Deployed {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_successor_that_fails_costs_nothing_and_the_next_one_works() {
+    let deployed = Deployed::new();
+    let mut server = Server::start_program(&deployed.path, &["--ready-timeout", "500ms"]).await;
+    let first = server.pid;
+    let loops = Loops::fresh(server.addr);
+    let failures = [
+        ("exit 7", "7"),
+        ("kill -9 $$", "9"),
+        ("exec sleep 300", "ready"),
+        ("exec /nowhere/program", "127"),
+    ];
+    for (script, why) in failures {
+        deployed.put_script(script);
+        let refused = post(server.admin, "/restart").await;
+        assert_eq!(refused.status, 409, "{script}");
+        assert!(text(&refused).contains(why), "{script}: {}", text(&refused));
+        loops.answer(200).await;
+    }
+    deployed.put_script("exit 7");
+    server.signal(Signal::HUP);
+    server
+        .process
+        .logged(failures.len() + 1, "restart failed")
+        .await;
+    assert_eq!(server.status().await["pid"], first.as_raw_nonzero().get());
+    assert_eq!(server.status().await["phase"], "serving");
+
+    fs::remove_file(&deployed.path).unwrap();
+    assert_eq!(post(server.admin, "/restart").await.status, 409);
+
+    deployed.put(Path::new(BINARY));
+    server.signal(Signal::HUP);
+    server.ready(1).await;
+    loops.answer(200).await;
+    loops.stop().await.assert_all_answered();
+    assert_eq!(server.process.exit().await, 0);
+}
+
+/// Law 10. What the killed process had accepted is gone with it; whoever comes after it is served.
+#[tokio::test]
+async fn when_the_successor_is_killed_the_old_process_takes_over_again() {
+    let mut server = Server::start(&[]).await;
+    let first = server.pid;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=3000").await;
+    server.in_flight(1).await;
+    server.signal(Signal::HUP);
+    signal(server.ready(1).await, Signal::KILL);
+
+    assert_eq!(server.ready(0).await, first);
+    let here = get(server.addr, "/").await;
+    assert_eq!(here.generation, Some(0));
+    until("serving", async || {
+        server.status().await["phase"] == "serving"
+    })
+    .await;
+    assert!(slow.read_until("ok\n").await.contains("200 OK"));
+
+    server.signal(Signal::HUP);
+    server.ready(1).await;
+    assert_eq!(get(server.addr, "/").await.generation, Some(1));
+    assert_eq!(server.process.exit().await, 0);
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().await, 0);
+}
+
+#[tokio::test]
+async fn one_successor_at_a_time() {
+    let server = Server::start(&["--start-delay", "1s"]).await;
+    let restart = || post(server.admin, "/restart");
+    let (one, other) = tokio::join!(restart(), restart());
+    let mut both = [one, other];
+    both.sort_by_key(|answer| answer.status);
+    assert_eq!(
+        both.each_ref().map(|answer| answer.status.as_u16()),
+        [202, 409]
+    );
+    assert!(text(&both[1]).contains("successor"), "{}", text(&both[1]));
+    assert_eq!(get(server.addr, "/").await.generation, Some(1));
+}
+
+#[tokio::test]
+async fn a_stop_rolls_a_successor_back_that_is_not_ready() {
+    let server = Server::start(&["--start-delay", "2s"]).await;
+    server.signal(Signal::HUP);
+    until("a successor", async || has_child(server.pid)).await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().await, 0);
+    let addr = server.addr;
+    until("nobody listens", async || {
+        tokio::net::TcpStream::connect(addr).await.is_err()
+    })
+    .await;
+}
+
+/// Whichever of its threads started it.
+fn has_child(parent: Pid) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{}/task", parent.as_raw_nonzero())).unwrap();
+    tasks.flatten().any(|task| {
+        let children = fs::read_to_string(task.path().join("children"));
+        children.is_ok_and(|children| !children.is_empty())
+    })
+}
+
+/// A successor that ends in order has not died: it has handed over itself.
+#[tokio::test]
+async fn two_restarts_in_quick_succession_leave_one_generation_serving() {
+    let mut server = Server::start(&[]).await;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=2000").await;
+    server.in_flight(1).await;
+    server.signal(Signal::HUP);
+    server.ready(1).await;
+    server.signal(Signal::HUP);
+    server.ready(2).await;
+    assert!(slow.rest().await.in_order().ends_with("ok\n"));
+    assert_eq!(server.process.exit().await, 0);
+    for _ in 0..20 {
+        assert_eq!(get(server.addr, "/").await.generation, Some(2));
+    }
+}
+
+/// Nor has one that was stopped: the service is to end, and not to come back in its older generation.
+#[tokio::test]
+async fn a_stop_of_the_successor_stops_the_service() {
+    let mut server = Server::start(&[]).await;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=2000").await;
+    server.in_flight(1).await;
+    server.signal(Signal::HUP);
+    server.ready(1).await;
+    server.signal(Signal::TERM);
+    assert!(slow.rest().await.in_order().ends_with("ok\n"));
+    assert_eq!(server.process.exit().await, 0);
+}
