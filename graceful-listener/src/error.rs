@@ -143,6 +143,19 @@ impl ListenError {
     }
 }
 
+/// What `main` prints when it returns this: the text for people, with its causes.
+impl fmt::Debug for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = Error::source(self);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
@@ -183,12 +196,6 @@ impl fmt::Display for ListenError {
             ),
             Kind::Unusable { fd, fault } => write!(f, "descriptor {fd} is no listener: {fault}"),
         }
-    }
-}
-
-impl fmt::Debug for ListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ListenError").field(&self.0).finish()
     }
 }
 

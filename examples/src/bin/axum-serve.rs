@@ -10,7 +10,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use graceful_server::{Grace, GracefulLayer, ShutdownSignal};
 use tokio::net::TcpListener;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -32,10 +32,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening {}", listener.local_addr()?);
     // Not earlier than `told`: axum closes idle connections at once, also one with a request on its way.
-    axum::serve(listener, app)
-        .with_graceful_shutdown(graceful.tracker().told())
-        .await?;
-    tracing::info!("{}", drain.await?);
+    let server = axum::serve(listener, app).with_graceful_shutdown(graceful.tracker().told());
+    let server = tokio::spawn(server.into_future());
+    let report = drain.await?;
+    // axum waits for half a head and for a reader that is stuck without bound: this one is ours.
+    let _ = timeout(Duration::from_secs(2), server).await;
+    tracing::info!("{report}");
     Ok(())
 }
 

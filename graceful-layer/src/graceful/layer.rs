@@ -14,21 +14,7 @@ use crate::Tracker;
 /// are that server's; give it [`Tracker::told`] for its own shutdown, so that its clients have been told first.
 /// Under `graceful_server::serve` this layer is not needed: every connection there has its service wrapped already.
 ///
-/// ```no_run
-/// # async fn run() -> std::io::Result<()> {
-/// use axum::{Router, routing::get};
-/// use graceful_layer::{Grace, GracefulLayer};
-/// use graceful_signal::ShutdownSignal;
-///
-/// let graceful = GracefulLayer::new();
-/// let app = Router::new().route("/", get(|| async { "hello" })).layer(graceful.clone());
-/// let drain = tokio::spawn(graceful.tracker().drain_on(ShutdownSignal::terminate()?, Grace::default()));
-///
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-/// axum::serve(listener, app).with_graceful_shutdown(graceful.tracker().told()).await?;
-/// println!("{}", drain.await?);
-/// # Ok(()) }
-/// ```
+/// The [crate's front page](crate) has it under `axum::serve`.
 #[derive(Clone, Debug)]
 pub struct GracefulLayer {
     tracker: Tracker,

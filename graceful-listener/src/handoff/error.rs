@@ -174,6 +174,19 @@ impl HandoffError {
     }
 }
 
+/// What `main` prints when it returns this: the text for people, with its causes.
+impl fmt::Debug for HandoffError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = Error::source(self);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for HandoffError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
@@ -218,12 +231,6 @@ impl fmt::Display for HandoffError {
                  replace the container instead",
             ),
         }
-    }
-}
-
-impl fmt::Debug for HandoffError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("HandoffError").field(&self.0).finish()
     }
 }
 

@@ -28,11 +28,11 @@ pub(crate) struct Args {
     pub(crate) http: Http,
 
     /// Certificate for TLS on every --listen
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", requires = "tls_key", hide = true)]
     tls_cert: Option<PathBuf>,
 
     /// Key of the certificate
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert", hide = true)]
     tls_key: Option<PathBuf>,
 
     /// How long each phase of a stop may take; single values below override it
@@ -68,15 +68,15 @@ pub(crate) struct Args {
     pub(crate) start_delay: Duration,
 
     /// Control socket for takeover and commands
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", hide = true)]
     control: Option<PathBuf>,
 
     /// Takes the listeners of whoever answers at --control
-    #[arg(long, requires = "control")]
+    #[arg(long, requires = "control", hide = true)]
     takeover: bool,
 
     /// Stays as supervisor with a stable process id, and runs the same command line as worker
-    #[arg(long)]
+    #[arg(long, hide = true)]
     supervise: bool,
 
     /// Written when serving; belongs to the generation that serves
