@@ -11,9 +11,9 @@ use tokio::time::{sleep, timeout};
 fn quick() -> Grace {
     let ms = Duration::from_millis;
     Grace::default()
-        .with_idle_grace(ms(300))
+        .with_idle_grace(ms(1000))
         .with_idle_spread(ms(50))
-        .with_first_request_grace(ms(300))
+        .with_first_request_grace(ms(1000))
         .with_cutoff(ms(400))
 }
 

@@ -177,8 +177,8 @@ async fn of_pipelined_requests_the_first_is_answered_with_close_and_the_rest_nev
 #[tokio::test]
 async fn keep_alive_of_http_1_0_and_a_client_s_own_close_are_kept() {
     let server = Server::start(app(), |serve| serve);
-    let old = "GET /slow/200 HTTP/1.0\r\nhost: test\r\nconnection: keep-alive\r\n\r\n";
-    let closing = "GET /slow/200 HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    let old = "GET /slow/1000 HTTP/1.0\r\nhost: test\r\nconnection: keep-alive\r\n\r\n";
+    let closing = "GET /slow/1000 HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
     let (old, closing) = (
         tokio::spawn(exchange(server.addr, old)),
         tokio::spawn(exchange(server.addr, closing)),

@@ -195,7 +195,7 @@ async fn an_upgraded_connection_is_hijacked_counted_and_cut_at_the_end() {
     let listener = HandoffListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().as_tcp().unwrap();
     let (stop, signal) = ShutdownSignal::manual();
-    let grace = support::quick().with_drain(Duration::from_millis(500));
+    let grace = support::quick().with_drain(Duration::from_secs(2));
     let server = serve(listener, upgrade).stop_on(signal).grace(grace);
     let tracker = server.tracker().clone();
     let report = tokio::spawn(server.into_future());

@@ -29,14 +29,14 @@ pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
 type Body = BoxBody<Bytes, Infallible>;
 
-/// `/`, `/slow` (400 ms), `/stream` (ten chunks over 500 ms), `/hang`, `/endless`, `/panic`; POST bodies are read first.
+/// `/`, `/slow` (1 s), `/stream` (ten chunks over 500 ms), `/hang`, `/endless`, `/panic`; POST bodies are read first.
 pub(crate) async fn app(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
     let _ = request.into_body().collect().await;
     let full = |text: &'static str| Full::new(Bytes::from_static(text.as_bytes())).boxed();
     Ok(Response::new(match path.as_str() {
         "/slow" => {
-            sleep(Duration::from_millis(400)).await;
+            sleep(Duration::from_secs(1)).await;
             full("slow\n")
         }
         "/stream" => chunks(10).boxed(),

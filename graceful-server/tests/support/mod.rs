@@ -72,9 +72,9 @@ impl Server {
 
 pub(crate) fn quick() -> Grace {
     Grace::default()
-        .with_idle_grace(Duration::from_millis(300))
+        .with_idle_grace(Duration::from_secs(1))
         .with_idle_spread(Duration::from_millis(50))
-        .with_first_request_grace(Duration::from_millis(500))
+        .with_first_request_grace(Duration::from_millis(1500))
 }
 
 /// `/` and `/slow/{ms}`.
