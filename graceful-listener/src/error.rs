@@ -143,16 +143,22 @@ impl ListenError {
     }
 }
 
+/// Writes an error and its causes in one line.
+pub(crate) fn with_causes(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{error}")?;
+    match error.source() {
+        Some(cause) => {
+            f.write_str(": ")?;
+            with_causes(cause, f)
+        }
+        None => Ok(()),
+    }
+}
+
 /// What `main` prints when it returns this: the text for people, with its causes.
 impl fmt::Debug for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut cause = Error::source(self);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        with_causes(self, f)
     }
 }
 

@@ -8,6 +8,8 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::with_causes;
+
 /// Why a hand-over did not happen.
 ///
 /// Whatever it says, the process that had the listeners goes on serving, and the next attempt
@@ -177,13 +179,7 @@ impl HandoffError {
 /// What `main` prints when it returns this: the text for people, with its causes.
 impl fmt::Debug for HandoffError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut cause = Error::source(self);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        with_causes(self, f)
     }
 }
 
