@@ -2,17 +2,22 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
+use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{RequestGuard, head::Head, report::Answer};
+use crate::{RequestGuard, head::Head};
 
 pin_project! {
     /// The inner body, or none if the cutoff answered. Its request is let go when the last frame was taken, or when
     /// this is dropped.
+    ///
+    /// On a server whose connections this crate does not know, a body that is still not at its end when the rest is cut
+    /// never ends: its request is let go and named in the report, and its connection ends with the process, so that no
+    /// client takes the part for the whole.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
@@ -25,18 +30,9 @@ pin_project! {
 #[derive(Debug)]
 pub(crate) enum Sending {
     Over,
+    Cut,
     Counted { _guard: RequestGuard },
     Named(Head),
-}
-
-impl Drop for Sending {
-    /// Dropped before its end at the cutoff, it is one that was cut.
-    fn drop(&mut self) {
-        match self {
-            Self::Named(head) if head.is_cut() => head.abandon(Answer::Truncated, false),
-            _ => {}
-        }
-    }
 }
 
 impl<B: Body> ResponseBody<B> {
@@ -62,10 +58,17 @@ impl<B: Body> ResponseBody<B> {
 
 impl Sending {
     fn end(&mut self) {
-        // Taken apart without its `Drop`, which is for those that do not get here.
-        match std::mem::replace(self, Self::Over) {
-            Self::Named(ref mut head) => head.finish(),
-            Self::Over | Self::Counted { .. } => {}
+        if let Self::Named(head) = self {
+            head.finish();
+        }
+        *self = Self::Over;
+    }
+
+    /// The server took this much, and it was not the last: now it is the handler or the client that is waited for.
+    fn wait(&mut self, sent: usize, cx: &Context<'_>) {
+        if let Self::Named(head) = self {
+            head.note_sent(sent);
+            head.park(cx);
         }
     }
 }
@@ -79,18 +82,37 @@ impl<B: Body> Body for ResponseBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
+        match this.request {
+            Sending::Cut => return Poll::Pending,
+            Sending::Named(head) if head.is_cut_loose() => {
+                *this.request = Sending::Cut;
+                this.inner.set(None);
+                return Poll::Pending;
+            }
+            _ => {}
+        }
         let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
             return Poll::Ready(None);
         };
-        let frame = ready!(inner.as_mut().poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) || inner.is_end_stream() {
-            this.request.end();
+        let frame = inner.as_mut().poll_frame(cx);
+        match &frame {
+            Poll::Pending => this.request.wait(0, cx),
+            Poll::Ready(Some(Ok(frame))) if !inner.is_end_stream() => {
+                let sent = frame.data_ref().map_or(0, Buf::remaining);
+                this.request.wait(sent, cx);
+            }
+            // The answer did not end whole.
+            Poll::Ready(Some(Err(_))) => *this.request = Sending::Over,
+            Poll::Ready(Some(Ok(_)) | None) => this.request.end(),
         }
-        Poll::Ready(frame)
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(B::is_end_stream)
+        match self.request {
+            Sending::Cut => false,
+            _ => self.inner.as_ref().is_none_or(B::is_end_stream),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,7 +1,7 @@
 //! What a handler may know of the stop of its server, and what it may do before it is cut.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
     future::Future,
     pin::Pin,
@@ -53,14 +53,14 @@ impl Drain {
     ///
     /// Ask in the handler itself. A task that the handler spawns is outside; give it what this returned.
     pub fn current() -> Option<Self> {
-        CURRENT.with_borrow_mut(|current| {
-            let Context { arena, savers } = current.as_mut()?;
-            let tracker = Tracker::of(arena)?;
-            Some(Self {
-                tracker,
-                savers: savers.get_or_insert_default().clone(),
-            })
-        })
+        let context = CURRENT.get();
+        let tracker = Tracker::of(context.arena?)?;
+        CURRENT.set(Context {
+            asked: true,
+            ..context
+        });
+        let savers = SAVERS.with_borrow_mut(|savers| savers.get_or_insert_default().clone());
+        Some(Self { tracker, savers })
     }
 
     /// The tracker of the server.
@@ -166,35 +166,54 @@ impl Savers {
     }
 }
 
-/// What is known of the request whose handler runs on this thread.
+/// What is known of the request whose handler runs on this thread: two words, for they are exchanged at every poll.
+#[derive(Clone, Copy)]
 struct Context {
-    arena: &'static Arena,
-    savers: Option<Arc<Savers>>,
+    arena: Option<&'static Arena>,
+    /// There is something in `SAVERS`.
+    asked: bool,
 }
 
-thread_local!(static CURRENT: RefCell<Option<Context>> = const { RefCell::new(None) });
+thread_local! {
+    static CURRENT: Cell<Context> = const { Cell::new(Context { arena: None, asked: false }) };
+    static SAVERS: RefCell<Option<Arc<Savers>>> = const { RefCell::new(None) };
+}
 
 /// Runs `handle` with the request's drain to be asked for. `savers` is where it may have left something.
+#[inline]
 pub(crate) fn within<T>(
     arena: &'static Arena,
     savers: &mut Option<Arc<Savers>>,
     handle: impl FnOnce() -> T,
 ) -> T {
-    struct Restore<'a> {
-        outer: Option<Context>,
-        savers: &'a mut Option<Arc<Savers>>,
+    /// Of the request outside of this one, if there is one: a layer within another.
+    struct Outer<'a> {
+        context: Context,
+        savers: Option<Arc<Savers>>,
+        inner: &'a mut Option<Arc<Savers>>,
     }
-    impl Drop for Restore<'_> {
+    impl Drop for Outer<'_> {
+        #[inline]
         fn drop(&mut self) {
-            let inner = CURRENT.replace(self.outer.take());
-            *self.savers = inner.and_then(|context| context.savers);
+            if CURRENT.replace(self.context).asked || self.context.asked {
+                *self.inner = SAVERS.replace(self.savers.take());
+            }
         }
     }
-    let outer = CURRENT.replace(Some(Context {
-        arena,
-        savers: savers.take(),
-    }));
-    let _restore = Restore { outer, savers };
+    let asked = savers.is_some();
+    let context = CURRENT.replace(Context {
+        arena: Some(arena),
+        asked,
+    });
+    let mut outer = Outer {
+        context,
+        savers: None,
+        inner: savers,
+    };
+    if asked || context.asked {
+        outer.savers = SAVERS.replace(outer.inner.take());
+    }
+    let _restore = outer;
     handle()
 }
 

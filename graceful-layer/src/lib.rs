@@ -29,7 +29,7 @@ pub use self::{
     graceful::{Graceful, GracefulLayer},
     health::{FailAt, Health},
     phase::Phase,
-    report::{Abandoned, Answer, Cut, Report},
+    report::{Abandoned, Answer, Cut, CutReason, Held, Report, Upload},
     state::RequestGuard,
-    tracker::{Beacon, ConnInfo, Counts, Timeouts, Tracker},
+    tracker::{Beacon, ConnInfo, Counts, RequestInfo, Timeouts, Tracker},
 };

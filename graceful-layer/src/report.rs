@@ -23,12 +23,18 @@ pub struct Report {
     pub cutoff: Duration,
     /// Connections seen since the start.
     pub connections: u64,
-    /// Requests seen since the start. All of them finished but the abandoned ones.
+    /// Requests seen since the start: [`finished`](Self::finished), failed, abandoned and left ones.
     pub requests: u64,
+    /// Requests that ended without a whole answer, and not by the cutoff: the client went away, the handler panicked, the
+    /// service or the answer's body returned an error.
+    pub failed: u64,
     /// Connections that were open when the drain began.
     pub drained: Counts,
     /// Requests that were in flight when the drain began.
     pub drained_requests: usize,
+    /// What held the drain to its end, or to the cutoff: of what was still there at the last look, which is 20 ms before or
+    /// less, the one that had been there longest. `None` if there was nothing to wait for.
+    pub held: Option<Held>,
     /// Connections cut at the end, each with a request in flight or upgraded or half a head read.
     pub cut: Vec<Cut>,
     /// Requests cut at the end.
@@ -37,9 +43,17 @@ pub struct Report {
     pub beacons: Vec<String>,
     /// What still did not go away after the cutoff: connections, requests and beacons that somebody else holds.
     pub left: usize,
+    /// The requests among them.
+    pub left_requests: usize,
 }
 
 impl Report {
+    /// How many requests got a whole answer.
+    pub fn finished(&self) -> u64 {
+        let others = self.abandoned.len() + self.left_requests;
+        self.requests.saturating_sub(self.failed + others as u64)
+    }
+
     /// Whether nothing was cut.
     pub fn is_clean(&self) -> bool {
         self.cut.is_empty()
@@ -79,6 +93,9 @@ impl fmt::Display for Report {
         for label in &self.beacons {
             write!(f, "; held by {label}")?;
         }
+        if let Some(held) = &self.held {
+            write!(f, "; longest: {held}")?;
+        }
         if self.left > 0 {
             write!(f, "; {} would not go", self.left)?;
         }
@@ -86,7 +103,31 @@ impl fmt::Display for Report {
             f,
             "; served {} requests on {} connections",
             self.requests, self.connections
-        )
+        )?;
+        match self.failed {
+            0 => Ok(()),
+            failed => write!(f, ", {failed} of them failed"),
+        }
+    }
+}
+
+/// What held a drain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// A request, a connection or a beacon: `GET /export from 192.0.2.7:4711`, `hijacked connection 3 from …`, `accepting`.
+    pub what: String,
+    /// How old it was; unknown for a beacon.
+    pub age: Option<Duration>,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match self.age {
+            Some(age) => write!(f, ", {} ms old", age.as_millis()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -112,25 +153,88 @@ pub struct Cut {
 pub struct Abandoned {
     /// Its method.
     pub method: Method,
-    /// Its path, without the query: queries carry secrets.
+    /// Its path, without the query.
     pub path: String,
+    /// Its query, which may carry secrets: only if [`Tracker::keep_queries`](crate::Tracker::keep_queries) says so.
+    pub query: Option<String>,
     /// Its HTTP version.
     pub version: Version,
     /// Who sent it.
     pub peer: Peer,
     /// Its connection's number in this tracker; zero if the connection is not known.
     pub connection: u64,
+    /// How long ago it came, to a tenth of a second.
+    pub age: Duration,
+    /// The body that it announced. How much of it had come is not known here: the body is the handler's.
+    pub upload: Upload,
+    /// Whether its handler ever ran. If not, the request can be repeated whatever it was.
+    pub ran: bool,
     /// What its client got.
     pub answer: Answer,
+    /// How many bytes of the answer's body the server had taken. The client may have seen less.
+    pub sent: u64,
     /// Whether what its handler wanted to save before the cut was saved ([`Drain::on_cutoff`](crate::Drain::on_cutoff)).
     pub saved: bool,
+    /// Why it was cut.
+    pub reason: CutReason,
+}
+
+impl Abandoned {
+    /// Whether repeating it does no harm, by its method or because it never ran.
+    ///
+    /// # References
+    /// RFC 9110 §9.2.2 (idempotent methods).
+    pub fn is_repeatable(&self) -> bool {
+        const IDEMPOTENT: [Method; 6] = [
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::TRACE,
+            Method::PUT,
+            Method::DELETE,
+        ];
+        !self.ran || IDEMPOTENT.contains(&self.method)
+    }
+}
+
+/// The body that a request announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Upload {
+    /// None, or an empty one.
+    None,
+    /// One of so many bytes.
+    Bytes(u64),
+    /// One of unknown length, or perhaps none, which HTTP/2 does not tell apart by headers.
+    Unknown,
+}
+
+/// Why what was left was cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CutReason {
+    /// The deadline.
+    #[default]
+    Deadline,
+    /// A further signal or a command, before the deadline.
+    Hurried,
+}
+
+impl CutReason {
+    /// The name for logs and journals: `deadline`, `hurried`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Hurried => "hurried",
+        }
+    }
 }
 
 /// What the client of a cut request got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// A 503 with `Retry-After`.
+    /// A 503 with `Retry-After`; for gRPC the status 14, UNAVAILABLE.
     Refused,
     /// The end of its connection or stream, without an answer.
     None,
@@ -175,9 +279,15 @@ mod tests {
                 path: "/export".into(),
                 version: Version::HTTP_11,
                 peer: Peer::Unix,
+                query: None,
                 connection: 7,
+                age: Duration::from_secs(2),
+                upload: Upload::None,
+                ran: true,
                 answer: Answer::Truncated,
+                sent: 65_536,
                 saved: false,
+                reason: CutReason::Deadline,
             }],
             ..Report::default()
         };

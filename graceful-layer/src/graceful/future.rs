@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::timeout;
@@ -20,7 +23,6 @@ use crate::{
     drain::{Saver, Savers, within},
     head::Head,
     report::Answer,
-    state::Bed,
 };
 
 pin_project! {
@@ -29,38 +31,26 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        pending: Pending,
+        head: Option<Head>,
         savers: Option<Arc<Savers>>,
         saving: Option<Saving>,
-        bed: Option<Bed>,
     }
 }
 
 /// Resolves to whether all savers ended in time.
 type Saving = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-/// A request without an answer. Dropped at the cutoff, it is one that was cut.
-struct Pending(Option<Head>);
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if let Some(head) = self.0.take().filter(Head::is_cut) {
-            head.abandon(Answer::None, false);
-        }
-    }
-}
-
 impl<F> ResponseFuture<F> {
     /// Calls the service, by `call`, for the request that `head` is of.
+    #[inline]
     pub(super) fn new(head: Head, call: impl FnOnce() -> F) -> Self {
         let mut savers = None;
         let inner = within(head.arena(), &mut savers, call);
         Self {
             inner,
-            pending: Pending(Some(head)),
+            head: Some(head),
             savers,
             saving: None,
-            bed: None,
         }
     }
 }
@@ -74,16 +64,17 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(head) = &this.pending.0 else {
+        let Some(head) = this.head else {
             return Poll::Pending;
         };
         if this.saving.is_none() {
+            head.note_run();
             let inner = this.inner;
             if let Poll::Ready(output) = within(head.arena(), this.savers, || inner.poll(cx)) {
-                let head = this.pending.0.take();
+                let head = this.head.take();
                 return Poll::Ready(output.map(|response| finish(response, head)));
             }
-            rest(head, this.bed, cx);
+            head.park(cx);
             if !head.is_cut() {
                 return Poll::Pending;
             }
@@ -92,16 +83,7 @@ where
             .saving
             .get_or_insert_with(|| save(head, this.savers.take()));
         let saved = ready!(saving.as_mut().poll(cx));
-        Poll::Ready(Ok(refuse(this.pending.0.take(), saved)))
-    }
-}
-
-/// Sees to it that the task of a waiting request is woken at the cutoff, if its connection does not do it.
-fn rest(head: &Head, bed: &mut Option<Bed>, cx: &Context<'_>) {
-    match bed {
-        Some(bed) => bed.stay(cx.waker()),
-        None if head.waits_alone() => *bed = Some(Bed::new(head.arena(), cx.waker())),
-        None => {}
+        Poll::Ready(Ok(refuse(this.head.take(), saved)))
     }
 }
 
@@ -136,17 +118,30 @@ fn finish<B: Body>(mut response: Response<B>, head: Option<Head>) -> Response<Re
     response.map(|body| ResponseBody::new(body, Sending::Named(head)))
 }
 
-/// The answer to a request whose time is up. It may have been worked on, so nobody is told to repeat it blindly.
+/// The answer to a request whose time is up: a 503, which for gRPC is the status UNAVAILABLE. It may have been worked on,
+/// so nobody is told to repeat it blindly.
+///
+/// References: gRPC over HTTP/2, "Responses" (Trailers-Only); gRPC status codes, 14.
 fn refuse<B: Body>(head: Option<Head>, saved: bool) -> Response<ResponseBody<B>> {
     let mut response = Response::new(ResponseBody::empty());
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    if let Some(mut head) = head {
-        head.abandon(Answer::Refused, saved);
-        head.answer(&mut response);
+    let Some(mut head) = head else {
+        return response;
+    };
+    let headers = response.headers_mut();
+    if head.is_grpc() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from_static("14"));
+        headers.insert(
+            "grpc-message",
+            HeaderValue::from_static("the server stops: time is up"),
+        );
+    } else {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
+    head.abandon(Answer::Refused, saved);
+    head.answer(&mut response);
+    head.finish();
     response
 }
 

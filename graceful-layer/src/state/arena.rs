@@ -9,11 +9,11 @@ use std::{
 use super::{
     Cell, Orders, Part,
     bell::Bell,
-    sleepers::{self, Sleepers},
+    parked::{self, Parked},
 };
 use crate::{
     conn::Peer,
-    report::Abandoned,
+    head::Line,
     sync::{AtomicU32, AtomicU64, Mutex, Ordering::*, lock},
     tracker::Lease,
 };
@@ -55,7 +55,7 @@ pub(crate) struct Arena {
     orders: AtomicU32,
     next_id: AtomicU64,
     shards: Box<[Apart<Mutex<Shard>>]>,
-    sleepers: Box<[Apart<Mutex<Sleepers>>]>,
+    parked: Box<[Apart<Mutex<Parked>>]>,
     /// One cell a thread for requests whose connection is not known. Set once, for they point back here.
     loose: OnceLock<Box<[Apart<Cell>]>>,
     /// Whoever leases it.
@@ -65,8 +65,11 @@ pub(crate) struct Arena {
     linger: AtomicU32,
     /// How long savers may take at the cutoff, in milliseconds.
     saving: AtomicU32,
+    /// Answers of a lame duck and later ones tell Envoy so. 0 or 1.
+    envoy: AtomicU32,
     beacons: Mutex<Beacons>,
-    abandoned: Mutex<Vec<Abandoned>>,
+    /// Requests that ended without a whole answer, and not by the cutoff.
+    failed: AtomicU64,
 }
 
 impl Arena {
@@ -101,8 +104,8 @@ impl Arena {
             shards: (0..shards)
                 .map(|_| Apart(Mutex::new(Shard::default())))
                 .collect(),
-            sleepers: (0..shards)
-                .map(|_| Apart(Mutex::new(Sleepers::default())))
+            parked: (0..shards)
+                .map(|_| Apart(Mutex::new(Parked::default())))
                 .collect(),
             loose: OnceLock::new(),
             owner: Mutex::new(Weak::new()),
@@ -110,7 +113,8 @@ impl Arena {
             linger: AtomicU32::new(LINGER),
             saving: AtomicU32::new(0),
             beacons: Mutex::new(Beacons::default()),
-            abandoned: Mutex::new(Vec::new()),
+            envoy: AtomicU32::new(0),
+            failed: AtomicU64::new(0),
         }));
         arena
             .loose
@@ -130,7 +134,8 @@ impl Arena {
         self.orders.store(0, Relaxed);
         self.next_id.store(1, Relaxed);
         self.linger.store(LINGER, Relaxed);
-        lock(&self.abandoned).clear();
+        self.envoy.store(0, Relaxed);
+        self.failed.store(0, Relaxed);
         for cell in self.loose() {
             cell.0.reset();
         }
@@ -150,9 +155,9 @@ impl Arena {
         lock(&self.owner).clone()
     }
 
-    /// Where this thread's requests wait for the cutoff.
-    pub(super) fn sleepers(&'static self) -> &'static Mutex<Sleepers> {
-        &self.sleepers[thread_index() % self.sleepers.len()].0
+    /// Where this thread's requests wait.
+    pub(super) fn parked(&'static self) -> &'static Mutex<Parked> {
+        &self.parked[thread_index() % self.parked.len()].0
     }
 
     fn loose(&self) -> &[Apart<Cell>] {
@@ -295,11 +300,41 @@ impl Arena {
         self.walk(|cell| cell.order_phase(Orders::new(orders.phase(), ramp(cell))));
     }
 
-    /// Wakes the requests that nobody else wakes, to read their orders.
-    pub(crate) fn wake_sleepers(&self) {
-        self.sleepers
+    /// Cuts the requests whose connection is not known here: theirs nobody can drop.
+    pub(crate) fn cut_loose(&self) {
+        self.loose()
             .iter()
-            .for_each(|sleepers| sleepers::wake(&sleepers.0));
+            .for_each(|cell| cell.0.order(|old| old | Orders::CUT));
+    }
+
+    /// Wakes the requests that nobody else wakes, to read their orders.
+    pub(crate) fn wake_parked(&self) {
+        self.parked
+            .iter()
+            .for_each(|parked| parked::wake(&parked.0));
+    }
+
+    /// Shows every request that waits.
+    pub(crate) fn show_parked(&self, mut show: impl FnMut(&Line)) {
+        self.parked
+            .iter()
+            .for_each(|parked| parked::show(&parked.0, &mut show));
+    }
+
+    pub(crate) fn tells_envoy(&self) -> bool {
+        self.envoy.load(Relaxed) != 0
+    }
+
+    pub(crate) fn set_tell_envoy(&self, tell: bool) {
+        self.envoy.store(tell.into(), Relaxed);
+    }
+
+    pub(crate) fn note_failed(&self) {
+        self.failed.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Relaxed)
     }
 
     pub(crate) fn linger(&self) -> Duration {
@@ -337,16 +372,6 @@ impl Arena {
             .iter()
             .map(|beacon| beacon.1.clone())
             .collect()
-    }
-
-    // What was cut.
-
-    pub(crate) fn abandon(&self, request: Abandoned) {
-        lock(&self.abandoned).push(request);
-    }
-
-    pub(crate) fn take_abandoned(&self) -> Vec<Abandoned> {
-        std::mem::take(&mut lock(&self.abandoned))
     }
 }
 

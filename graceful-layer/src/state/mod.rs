@@ -23,7 +23,8 @@
 //! 7. `Cell::io` and `Cell::since` are written by plain stores of the one task that drives the connection
 //!    (`since` also at the end of a request); nothing is decided on them across threads but *when* to ask.
 //!
-//! 8. A request that is not polled by its connection's task has a *bed* while it waits, and is woken there at the cutoff.
+//! 8. A request that waits has a *place* among the parked; one that is not polled by its connection's task is woken there
+//!    at the cutoff.
 //!
 //! The models are in `loom.rs`, and the list of faults that each make one fail in ARCHITECTURE.md.
 
@@ -33,10 +34,10 @@ mod cell;
 #[cfg(all(test, graceful_loom))]
 mod loom;
 mod orders;
-mod sleepers;
+mod parked;
 
 pub(crate) use arena::Arena;
 pub use cell::RequestGuard;
 pub(crate) use cell::{Cell, IoPart, Part};
 pub(crate) use orders::Orders;
-pub(crate) use sleepers::Bed;
+pub(crate) use parked::Place;

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Progress, Tracker, hooks,
+    Progress, Tracker, held, hooks,
     sweep::{Sweep, scatter},
 };
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// How often connections are looked at while draining, unless the looking itself takes a twentieth of that.
 const SWEEP: Duration = Duration::from_millis(20);
+/// How often the log says what the drain still waits for.
+const REMIND: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) -> Report {
     let lease = tracker.clone();
@@ -33,7 +35,7 @@ pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) 
     }
     let wanted = tracker.0.wanted.subscribe();
     tracker.arena().set_bounds(grace.linger, grace.cutoff / 2);
-    let mut drain = Drain {
+    let mut stop = Stop {
         tracker,
         signal,
         grace,
@@ -44,17 +46,17 @@ pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) 
         report: Report::default(),
     };
     let report = loop {
-        drain.serve().await;
-        if drain.stop().await == Way::On {
-            break drain.report;
+        stop.serve().await;
+        if stop.run().await == Way::On {
+            break stop.report;
         }
-        drain.go_back();
+        stop.go_back();
     };
     *last = Some(report.clone());
     report
 }
 
-struct Drain {
+struct Stop {
     tracker: Tracker,
     signal: ShutdownSignal,
     grace: Grace,
@@ -75,7 +77,7 @@ enum Way {
     Back,
 }
 
-impl Drain {
+impl Stop {
     /// Normal service: until the signal or a command.
     async fn serve(&mut self) {
         loop {
@@ -92,7 +94,7 @@ impl Drain {
     }
 
     /// All phases of one stop. `Back` if it was taken back.
-    async fn stop(&mut self) -> Way {
+    async fn run(&mut self) -> Way {
         let began = Instant::now();
         self.report.cause = self.signal.cause();
         self.report.drained = self.tracker.counts();
@@ -119,6 +121,9 @@ impl Drain {
             }
         }
         if self.tracker.arena().outstanding() > 0 {
+            self.report.held = held::longest(&self.tracker);
+            let hurried = Instant::now() < cutoff_at;
+            self.tracker.0.ledger.set_hurried(hurried);
             self.enter(Phase::Cutoff);
             self.cutoff().await;
         }
@@ -164,8 +169,10 @@ impl Drain {
             self.report.drained.total(),
         );
         let told_at = after(entered, self.grace.idle_grace);
-        let arena = self.tracker.arena();
+        let tracker = self.tracker.clone();
+        let arena = tracker.arena();
         let mut pause = SWEEP;
+        let mut remind_at = entered + REMIND;
         loop {
             let now = Instant::now();
             let told = now >= told_at;
@@ -187,6 +194,11 @@ impl Drain {
             self.tick();
             let before = Instant::now();
             self.sweep(&rules);
+            self.report.held = held::longest(&tracker);
+            if before >= remind_at {
+                log::still_open(&tracker);
+                remind_at = before + REMIND;
+            }
             pause = SWEEP.max(before.elapsed() * 20);
         }
     }
@@ -199,6 +211,8 @@ impl Drain {
         let arena = self.tracker.arena();
         let _ = tokio::time::timeout_at(cut_at, emptied(arena)).await;
         self.cut();
+        arena.cut_loose();
+        arena.wake_parked();
         let _ = tokio::time::timeout_at(gone_at, emptied(arena)).await;
         self.report.cutoff = began.elapsed();
     }
@@ -231,7 +245,9 @@ impl Drain {
         self.report.left = arena.outstanding();
         self.report.beacons = arena.beacons();
         self.report.handed_over = self.tracker.is_handed_over();
-        self.report.abandoned = arena.take_abandoned();
+        self.report.left_requests = arena.in_flight();
+        self.report.abandoned = self.tracker.0.ledger.take();
+        self.report.failed = arena.failed();
         (self.report.connections, self.report.requests) = arena.totals();
         let hooks = lock(&self.tracker.0.hooks).clone();
         self.report.beacons.extend(hooks::finish(&hooks).await);
@@ -313,7 +329,7 @@ impl Drain {
         }
         self.tracker.arena().order(Orders::new(phase, 0), |_| 0);
         if phase == Phase::Cutoff {
-            self.tracker.arena().wake_sleepers();
+            self.tracker.arena().wake_parked();
         }
         self.announce(phase, phase > Phase::Draining);
         self.start_hooks(phase);

@@ -5,7 +5,9 @@
 
 mod beacon;
 mod drain;
+mod held;
 mod hooks;
+mod ledger;
 mod snapshot;
 mod sweep;
 mod timeouts;
@@ -26,7 +28,7 @@ use tokio::{sync::watch, time::Instant};
 pub(crate) use self::sweep::scatter;
 pub use self::{
     beacon::Beacon,
-    snapshot::{ConnInfo, Counts},
+    snapshot::{ConnInfo, Counts, RequestInfo},
     timeouts::Timeouts,
 };
 use crate::{
@@ -60,6 +62,7 @@ pub(crate) struct Lease {
     signalled: AtomicBool,
     timeouts: Mutex<Timeouts>,
     hooks: Mutex<Vec<hooks::Hook>>,
+    ledger: ledger::Ledger,
     /// Requests come from connections that nobody tells this tracker of.
     loose: AtomicBool,
     /// Held by the drain that runs; the last one's outcome.
@@ -99,6 +102,7 @@ impl Tracker {
             signalled: AtomicBool::new(false),
             timeouts: Mutex::new(Timeouts::off()),
             hooks: Mutex::new(Vec::new()),
+            ledger: ledger::Ledger::default(),
             loose: AtomicBool::new(false),
             driver: tokio::sync::Mutex::default(),
         });
@@ -327,6 +331,14 @@ impl Tracker {
         self.0.arena.walk(|cell| connections.push(self.info(cell)));
     }
 
+    /// The requests that wait, the oldest first. One that is answered in one go never waits and is never seen here.
+    pub fn requests(&self) -> Vec<RequestInfo> {
+        let mut requests = Vec::new();
+        self.0.arena.show_parked(|line| requests.push(line.into()));
+        requests.sort_by_key(|request: &RequestInfo| std::cmp::Reverse(request.age));
+        requests
+    }
+
     fn info(&self, cell: &Cell) -> ConnInfo {
         ConnInfo {
             id: cell.id(),
@@ -342,6 +354,15 @@ impl Tracker {
     /// Connections opened and requests begun since the start.
     pub fn totals(&self) -> (u64, u64) {
         self.0.arena.totals()
+    }
+
+    /// Whether answers say `x-envoy-immediate-health-check-fail` from lame duck on, so that an Envoy in front sends its
+    /// next request elsewhere without waiting for a health check. Off for a new tracker.
+    ///
+    /// # References
+    /// [Envoy, router filter, HTTP headers](https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-immediate-health-check-fail)
+    pub fn set_tell_envoy(&self, tell: bool) {
+        self.0.arena.set_tell_envoy(tell);
     }
 
     /// Sets how long connections may take in normal service; off for a new tracker.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Peer, conn::ConnState};
+use http::{Method, Version};
+
+use crate::{Peer, conn::ConnState, head::Line};
 
 /// Connections by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,4 +46,38 @@ pub struct ConnInfo {
     pub requests: u64,
     /// How many requests are in flight on it.
     pub in_flight: usize,
+}
+
+/// One request that waits, for its handler or for its client to read, as it was when somebody asked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RequestInfo {
+    /// Its method.
+    pub method: Method,
+    /// Its path, without the query.
+    pub path: String,
+    /// Its HTTP version.
+    pub version: Version,
+    /// Who sent it.
+    pub peer: Peer,
+    /// Its connection's number in this tracker; zero if the connection is not known.
+    pub connection: u64,
+    /// How long ago it came. Resolution: a tenth of a second.
+    pub age: Duration,
+    /// Whether its answer has begun.
+    pub answering: bool,
+}
+
+impl From<&Line> for RequestInfo {
+    fn from(line: &Line) -> Self {
+        Self {
+            method: line.method.clone(),
+            path: line.path().to_owned(),
+            version: line.version,
+            peer: line.cell().peer(),
+            connection: line.cell().id(),
+            age: line.age(),
+            answering: line.answering,
+        }
+    }
 }

@@ -1,0 +1,98 @@
+//! Requests that wait: for their handler, or for their client to read. They can be shown, and woken at the cutoff.
+//!
+//! A request that is answered in one go never gets here, so that only those pay for being shown that wait anyway.
+
+use std::task::Waker;
+
+use super::Arena;
+use crate::{
+    head::Line,
+    sync::{Mutex, lock},
+};
+
+/// The requests that began to wait on one thread.
+#[derive(Debug, Default)]
+pub(super) struct Parked {
+    places: Vec<Option<Entry>>,
+    free: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    line: Line,
+    /// Of a request whose task is not its connection's: nobody else would wake it at the cutoff.
+    waker: Option<Waker>,
+}
+
+/// A place among those that wait; given up when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    parked: &'static Mutex<Parked>,
+    index: usize,
+}
+
+impl Place {
+    pub(crate) fn take(arena: &'static Arena, line: Line, waker: Option<Waker>) -> Self {
+        let parked = arena.parked();
+        let mut all = lock(parked);
+        let index = all.free.pop().unwrap_or_else(|| {
+            all.places.push(None);
+            all.places.len() - 1
+        });
+        all.places[index] = Some(Entry { line, waker });
+        drop(all);
+        Self { parked, index }
+    }
+
+    /// The task may have moved to another waker.
+    pub(crate) fn stay(&self, waker: &Waker) {
+        let mut all = lock(self.parked);
+        let Some(entry) = &mut all.places[self.index] else {
+            return;
+        };
+        let replaced = match &entry.waker {
+            Some(known) if known.will_wake(waker) => None,
+            _ => entry.waker.replace(waker.clone()),
+        };
+        // Dropped with the lock free: the last waker of a task drops the task and all it holds.
+        drop(all);
+        drop(replaced);
+    }
+
+    /// The handler has answered; what is waited for now is the client.
+    pub(crate) fn note_answering(&self) {
+        if let Some(entry) = &mut lock(self.parked).places[self.index] {
+            entry.line.answering = true;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = lock(self.parked);
+        let left = all.places[self.index].take();
+        all.free.push(self.index);
+        drop(all);
+        drop(left);
+    }
+}
+
+/// Wakes all that nobody else wakes, with no lock held meanwhile.
+pub(super) fn wake(parked: &Mutex<Parked>) {
+    let wakers: Vec<_> = lock(parked)
+        .entries()
+        .filter_map(|e| e.waker.clone())
+        .collect();
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+/// Shows all that wait. Under the lock, so `show` is brief.
+pub(super) fn show(parked: &Mutex<Parked>, show: &mut impl FnMut(&Line)) {
+    lock(parked).entries().for_each(|entry| show(&entry.line));
+}
+
+impl Parked {
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.places.iter().flatten()
+    }
+}
