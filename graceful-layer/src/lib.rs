@@ -12,7 +12,9 @@ pub mod graceful;
 mod head;
 mod health;
 mod log;
+mod metrics;
 mod phase;
+mod platform;
 mod report;
 mod source;
 mod state;
@@ -29,6 +31,7 @@ pub use self::{
     graceful::{Graceful, GracefulLayer},
     health::{FailAt, Health},
     phase::Phase,
+    platform::{Misfit, Platform},
     report::{Abandoned, Answer, Cut, CutReason, Held, Report, Upload},
     state::RequestGuard,
     tracker::{Beacon, ConnInfo, Counts, RequestInfo, Timeouts, Tracker},

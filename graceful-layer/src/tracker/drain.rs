@@ -16,6 +16,7 @@ use crate::{
     Cut, Grace, Phase, Report,
     conn::ConnState,
     log,
+    metrics::Metrics,
     state::{Arena, Orders},
     sync::lock,
 };
@@ -44,6 +45,7 @@ pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) 
         forgiven: 0,
         hooked: Phase::Serving,
         report: Report::default(),
+        metrics: Metrics::default(),
     };
     let report = loop {
         stop.serve().await;
@@ -68,6 +70,7 @@ struct Stop {
     /// The last phase whose hooks have been started.
     hooked: Phase,
     report: Report,
+    metrics: Metrics,
 }
 
 /// Where a phase leads.
@@ -252,6 +255,7 @@ impl Stop {
         let hooks = lock(&self.tracker.0.hooks).clone();
         self.report.beacons.extend(hooks::finish(&hooks).await);
         self.enter(Phase::Closed);
+        self.metrics.finish(&self.tracker, &self.report);
     }
 
     /// The stop was taken back: everybody may stay, and a later signal begins anew.
@@ -309,8 +313,10 @@ impl Stop {
         }
     }
 
-    fn tick(&self) {
-        self.tracker.arena().set_tick(self.tracker.now_ms());
+    fn tick(&mut self) {
+        let now = self.tracker.now_ms();
+        self.tracker.arena().set_tick(now);
+        self.metrics.publish(&self.tracker, now);
     }
 
     fn sweep(&self, rules: &Sweep) {

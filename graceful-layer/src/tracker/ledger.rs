@@ -10,7 +10,7 @@ use std::{
 
 use super::Tracker;
 use crate::{
-    Abandoned, CutReason, log,
+    Abandoned, CutReason, log, metrics,
     sync::{Mutex, lock},
 };
 
@@ -63,6 +63,7 @@ impl Tracker {
 
     pub(crate) fn abandoned(&self, request: Abandoned) {
         log::abandoned(&request);
+        metrics::abandoned();
         // Called with the lock free: a listener may ask the tracker anything.
         let listeners = lock(&self.0.ledger.listeners).clone();
         listeners.iter().for_each(|listener| listener(&request));

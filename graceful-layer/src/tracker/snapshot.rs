@@ -62,7 +62,8 @@ pub struct RequestInfo {
     pub peer: Peer,
     /// Its connection's number in this tracker; zero if the connection is not known.
     pub connection: u64,
-    /// How long ago it came. Resolution: a tenth of a second.
+    /// How long ago it came. Resolution: a tenth of a second, by the clock that [`drain_on`](crate::Tracker::drain_on)
+    /// keeps: what came before it ran seems as old as the tracker.
     pub age: Duration,
     /// Whether its answer has begun.
     pub answering: bool,
