@@ -78,10 +78,18 @@ async fn status_and_connections_show_what_is_there() {
         (&"idle".into(), &2.into())
     );
     assert_eq!(
-        (&busy["state"], &busy["in_flight"]),
+        (&busy["state"], &busy["requests_in_flight"]),
         (&"active".into(), &1.into())
     );
     assert_eq!(busy["protocol"], "http/1");
+    assert_eq!(busy["listener"], *server.addr.to_string());
+    let request = &busy["in_flight"][0];
+    assert_eq!(
+        (&request["method"], &request["path"]),
+        (&"GET".into(), &"/slow".into())
+    );
+    assert!(request["age_ms"].is_u64() && request["answering"] == false);
+    assert_eq!(idle["in_flight"], serde_json::json!([]));
     assert_ne!(idle["id"], busy["id"]);
 }
 
@@ -96,7 +104,7 @@ async fn metrics_are_prometheus_text() {
     for sample in [
         "graceful_phase{phase=\"serving\"} 1",
         "graceful_connections_active{state=\"idle\"} 1",
-        "graceful_requests_active 1",
+        "graceful_requests_active 0",
         "graceful_generation 0",
     ] {
         assert!(

@@ -16,6 +16,9 @@ mod events {
     const NAMED: usize = 5;
 
     pub(crate) fn phase(tracker: &Tracker, phase: Phase) {
+        if tracker.is_silent() {
+            return;
+        }
         tracing::info!(target: "graceful_layer",
             phase = phase.as_str(),
             connections = tracker.counts().total(),
@@ -26,6 +29,9 @@ mod events {
     }
 
     pub(crate) fn still_open(tracker: &Tracker) {
+        if tracker.is_silent() {
+            return;
+        }
         let named = |request: &crate::RequestInfo| {
             let (method, path, age) = (&request.method, &request.path, request.age.as_millis());
             format!("{method} {path} from {} ({age} ms)", request.peer)
@@ -54,11 +60,12 @@ mod events {
         );
     }
 
-    /// Nothing while there is no deadline, and none when it has passed.
+    /// Nothing while there is no deadline, or nothing left to wait for.
     fn left_ms(tracker: &Tracker) -> Option<u64> {
-        let left = tracker
-            .deadline()?
-            .saturating_duration_since(tokio::time::Instant::now());
+        let deadline = tracker
+            .deadline()
+            .filter(|_| tracker.phase() < Phase::Cutoff)?;
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         Some(left.as_millis() as u64)
     }
 }

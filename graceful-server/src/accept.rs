@@ -42,13 +42,13 @@ struct Paced {
 
 impl Acceptor {
     pub(crate) fn new(endpoints: Vec<Endpoint>, tracker: Tracker, http: Http) -> Self {
-        let paced = |endpoint| Paced {
-            endpoint,
+        let paced = |(index, endpoint): (usize, Endpoint)| Paced {
+            endpoint: endpoint.numbered(index),
             pause: None,
             next_pause: FIRST_PAUSE,
         };
         Self {
-            endpoints: endpoints.into_iter().map(paced).collect(),
+            endpoints: endpoints.into_iter().enumerate().map(paced).collect(),
             tracker,
             http: Arc::new(http),
         }

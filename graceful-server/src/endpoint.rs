@@ -46,6 +46,8 @@ impl Accepted {
 
 pub(crate) struct Endpoint {
     pub(crate) listener: Arc<HandoffListener>,
+    /// Its place among the listeners of the server.
+    index: u16,
     start: Box<Start>,
 }
 
@@ -61,6 +63,7 @@ impl Endpoint {
         };
         Self {
             listener: Arc::new(listener),
+            index: 0,
             start: Box::new(start),
         }
     }
@@ -93,11 +96,18 @@ impl Endpoint {
         };
         Self {
             listener: Arc::new(listener),
+            index: 0,
             start: Box::new(start),
         }
     }
 
+    pub(crate) fn numbered(self, index: usize) -> Self {
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        Self { index, ..self }
+    }
+
     pub(crate) fn start(&self, accepted: Accepted, http: &Arc<Http>) {
+        accepted.conn.set_listener(self.index);
         (self.start)(accepted, http);
     }
 }

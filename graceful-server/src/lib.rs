@@ -3,6 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;
+mod aside;
 mod connection;
 mod endpoint;
 mod http;
@@ -13,7 +14,8 @@ mod serve;
 
 pub use graceful_layer::{
     self as layer, Abandoned, Answer, Beacon, ConnInfo, ConnState, ConnTrackingLayer, Counts, Cut,
-    Drain, Grace, GracefulLayer, Health, Peer, Phase, Report, Timeouts, Tracker,
+    CutReason, Drain, FailAt, Grace, GracefulLayer, Health, Held, Misfit, Peer, Phase, Platform,
+    Report, RequestInfo, Timeouts, Tracker, Upload,
 };
 pub use graceful_listener::{
     self as listener, HandoffError, HandoffListener, ListenAddr, ListenError, Successor,

@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     Serve,
     accept::Acceptor,
+    aside::Aside,
     log,
     restart::{Reply, RestartError},
 };
@@ -26,6 +27,7 @@ use crate::{
 pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     let Serve {
         endpoints,
+        aside,
         http,
         tracker,
         grace,
@@ -37,8 +39,10 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     let mut drain = std::pin::pin!(tracker.drain_on(stop, grace));
     let _hooks = listen_for_restarts(&serve.restart_kinds, &restarts.0)?;
     let _abort = AbortOnDrop(tracker.clone());
+    let aside = Aside::new(aside, &http, serve.timeouts);
+    let mut watched = std::pin::pin!(aside.watch());
     let acceptor = Acceptor::new(endpoints, tracker.clone(), http);
-    let mut server = Server::new(acceptor, tracker.clone(), serve.successor);
+    let mut server = Server::new(acceptor, aside, tracker.clone(), serve.successor);
 
     tokio::select! {
         biased;
@@ -52,6 +56,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     loop {
         let Server {
             acceptor,
+            aside,
             attempts,
             handover,
             accepting,
@@ -60,13 +65,18 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
         } = &mut server;
         tokio::select! {
             biased;
-            report = &mut drain => return Ok(report),
+            report = &mut drain => {
+                aside.end(watched).await;
+                return Ok(report);
+            }
+            () = &mut watched => {}
             () = tracker.reached(Phase::Draining), if accepting.is_some() && !*sealing => server.seal(),
             () = sleep(RESEAL), if *sealing => server.seal(),
             Some(reply) = restarts.1.recv() => server.attempt(reply),
             Some(attempt) = attempts.join_next() => server.attempted(attempt),
             status = gone(handover) => server.reclaim(status),
             () = poll_fn(|cx| acceptor.poll_accept(cx)), if accepting.is_some() && !*sealing => {}
+            () = poll_fn(|cx| aside.poll_accept(cx)) => {}
         }
     }
 }
@@ -74,6 +84,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
 /// One server, between its first accept and its last connection.
 struct Server {
     acceptor: Acceptor,
+    aside: Aside,
     tracker: Tracker,
     successor: SuccessorBuilder,
     attempts: JoinSet<Attempt>,
@@ -91,11 +102,17 @@ struct Attempt {
 }
 
 impl Server {
-    fn new(acceptor: Acceptor, tracker: Tracker, successor: SuccessorBuilder) -> Self {
+    fn new(
+        acceptor: Acceptor,
+        aside: Aside,
+        tracker: Tracker,
+        successor: SuccessorBuilder,
+    ) -> Self {
         let accepting = Some(tracker.beacon("accepting"));
         let (attempts, handover) = (JoinSet::new(), None);
         Self {
             acceptor,
+            aside,
             tracker,
             successor,
             attempts,
@@ -123,7 +140,9 @@ impl Server {
         if self.tracker.phase() > Phase::LameDuck {
             return answer(reply, Err(RestartError::stopping()));
         }
-        let (listeners, successor) = (self.acceptor.listeners(), self.successor.clone());
+        let mut listeners = self.acceptor.listeners();
+        listeners.extend(self.aside.listeners());
+        let successor = self.successor.clone();
         self.attempts.spawn(async move {
             let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
             let outcome = match successor.start(&listeners).await {
@@ -145,6 +164,7 @@ impl Server {
                 answer(reply, Ok(handover.pid()));
                 self.handover = Some(handover);
                 self.tracker.hand_over();
+                self.aside.pause(true);
             }
             Err(error) => answer(reply, Err(error.into())),
         }
@@ -156,12 +176,16 @@ impl Server {
         self.handover = None;
         let status = match ended {
             // It was stopped, or has handed over in its turn: nobody wants the listeners back.
-            Ok(None) => return self.acceptor.close(),
+            Ok(None) => {
+                self.aside.close();
+                return self.acceptor.close();
+            }
             Ok(Some(status)) => status.to_string(),
             Err(error) => error.to_string(),
         };
         if self.tracker.reclaim() {
             self.accepting = Some(self.tracker.beacon("accepting"));
+            self.aside.pause(false);
             log::reclaimed(status);
         }
     }

@@ -98,6 +98,7 @@ where
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Serve {
     pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) aside: Vec<Endpoint>,
     pub(crate) http: Http,
     pub(crate) tracker: Tracker,
     pub(crate) timeouts: Timeouts,
@@ -113,6 +114,7 @@ impl Serve {
     fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoints: vec![endpoint],
+            aside: Vec::new(),
             http: Http::default(),
             tracker: Tracker::new(),
             timeouts: Timeouts::default(),
@@ -129,6 +131,16 @@ impl Serve {
     /// what was set on `other` is not looked at.
     pub fn and(mut self, other: Self) -> Self {
         self.endpoints.extend(other.endpoints);
+        self
+    }
+
+    /// Serves another listener beside the drain and to its very end: for probes, metrics and commands, which must be
+    /// answered while everything else drains, and must not hold it. With a restart it goes to the successor like the others.
+    ///
+    /// What is served there is neither counted nor reported. When everything else is over, what is open there gets half a
+    /// second. Of `other` only listener and service are taken, as with [`and`](Self::and).
+    pub fn aside(mut self, other: Self) -> Self {
+        self.aside.extend(other.endpoints);
         self
     }
 

@@ -81,7 +81,7 @@ impl Server {
     /// Waits until `n` requests are in flight besides the one that asks.
     pub(crate) async fn in_flight(&self, n: u64) {
         until(&format!("{n} requests in flight"), async || {
-            self.status().await["in_flight"] == n + 1
+            self.status().await["in_flight"] == n
         })
         .await;
     }

@@ -94,6 +94,11 @@ impl Connection {
         self.part.cell().set_http2();
     }
 
+    /// Says which of several listeners it came from; 0 if it is not said. Shown in [`ConnInfo`](crate::ConnInfo).
+    pub fn set_listener(&self, listener: u16) {
+        self.part.cell().set_listener(listener);
+    }
+
     /// The connection's number in its tracker, counted from 1.
     pub fn id(&self) -> u64 {
         self.part.cell().id()

@@ -6,7 +6,7 @@ use super::{Arena, Orders};
 use crate::{
     conn::{ConnState, Packed, Peer},
     phase::Phase,
-    sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering::*, lock},
+    sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Mutex, Ordering::*, lock},
 };
 
 const ONE_IN_FLIGHT: u64 = 1;
@@ -44,6 +44,7 @@ pub(crate) struct Cell {
     since: AtomicU32,
     io: AtomicU8,
     home: AtomicU8,
+    listener: AtomicU16,
     cold: Mutex<Cold>,
 }
 
@@ -59,6 +60,7 @@ impl Cell {
             since: AtomicU32::new(0),
             io: AtomicU8::new(0),
             home: AtomicU8::new(0),
+            listener: AtomicU16::new(0),
             cold: Mutex::new(Cold::default()),
         }
     }
@@ -85,6 +87,15 @@ impl Cell {
 
     pub(crate) fn id(&self) -> u64 {
         self.id.load(Relaxed)
+    }
+
+    /// The number that its accept loop gave to its listener.
+    pub(crate) fn listener(&self) -> u16 {
+        self.listener.load(Relaxed)
+    }
+
+    pub(crate) fn set_listener(&self, listener: u16) {
+        self.listener.store(listener, Relaxed);
     }
 
     /// Milliseconds of the arena's clock at which the connection was opened.
@@ -262,6 +273,7 @@ impl Cell {
         let now = self.arena.tick();
         self.id.store(id, Relaxed);
         self.home.store(home, Relaxed);
+        self.listener.store(0, Relaxed);
         self.opened.store(now, Relaxed);
         self.since.store(now, Relaxed);
         self.io.store(0, Relaxed);

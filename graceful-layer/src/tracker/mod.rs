@@ -54,6 +54,7 @@ pub struct Tracker(Arc<Lease>);
 pub(crate) struct Lease {
     arena: &'static Arena,
     born: Instant,
+    silent: bool,
     progress: watch::Sender<Progress>,
     wanted: watch::Sender<Phase>,
     deadline: Mutex<Option<Instant>>,
@@ -91,10 +92,20 @@ impl Default for Tracker {
 impl Tracker {
     /// A tracker of its own: nothing in it, `Serving`.
     pub fn new() -> Self {
+        Self::made(false)
+    }
+
+    /// One that says nothing to logs and metrics: for connections beside those of the service, such as an operator's.
+    pub fn silent() -> Self {
+        Self::made(true)
+    }
+
+    fn made(silent: bool) -> Self {
         let arena = Arena::lease();
         let lease = Arc::new(Lease {
             arena,
             born: Instant::now(),
+            silent,
             progress: watch::Sender::default(),
             wanted: watch::Sender::default(),
             deadline: Mutex::new(None),
@@ -343,6 +354,7 @@ impl Tracker {
         ConnInfo {
             id: cell.id(),
             peer: cell.peer(),
+            listener: cell.listener(),
             state: cell.state(),
             http2: cell.is_http2(),
             age: Duration::from_millis(self.now_ms().saturating_sub(cell.opened()).into()),
@@ -368,6 +380,10 @@ impl Tracker {
     /// Sets how long connections may take in normal service; off for a new tracker.
     pub fn set_timeouts(&self, timeouts: Timeouts) {
         *lock(&self.0.timeouts) = timeouts;
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.0.silent
     }
 
     pub(crate) fn arena(&self) -> &'static Arena {

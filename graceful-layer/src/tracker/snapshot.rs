@@ -36,6 +36,8 @@ pub struct ConnInfo {
     pub id: u64,
     /// Who is at its other end.
     pub peer: Peer,
+    /// Which listener it came from, by the number it was given; in `graceful_server`, in the order they were added.
+    pub listener: u16,
     /// What it is doing.
     pub state: ConnState,
     /// Whether it speaks HTTP/2.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use graceful_server::{Grace, ListenAddr, Protocol};
+use graceful_server::{Grace, ListenAddr, Platform, Protocol};
 
 use crate::pid_file::PidFile;
 
@@ -131,6 +131,19 @@ impl Profile {
     }
 }
 
+impl Profile {
+    /// Who ends the process when it does not, where nobody has changed that.
+    fn platform(self) -> Platform {
+        match self {
+            Self::Default | Self::Kubernetes => Platform::killing_after(Duration::from_secs(30)),
+            Self::Systemd => Platform::killing_after(Duration::from_secs(90)),
+            Self::CloudRun => Platform::killing_after(Duration::from_secs(10)),
+            // Nobody but the one who waits.
+            Self::Takeover | Self::Dev => Platform::killing_after(Duration::MAX),
+        }
+    }
+}
+
 impl Args {
     /// The profile with the single values over it.
     pub(crate) fn grace(&self) -> Grace {
@@ -142,6 +155,13 @@ impl Args {
         over(&mut grace.first_request_grace, self.first_request_grace);
         over(&mut grace.drain, self.drain);
         grace
+    }
+
+    /// Says what of the durations does not fit where the profile is for, or each other.
+    pub(crate) fn warn_of_misfits(&self) {
+        for misfit in self.grace().validate(&self.grace.platform()) {
+            tracing::warn!("{misfit}");
+        }
     }
 
     pub(crate) fn pid_file(&self) -> PidFile {

@@ -69,7 +69,15 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
     let _hooks = signals::listen(&status)?;
 
     let listeners = claim(&args)?;
-    let journal = args.journal.as_deref().map(Journal::open).transpose()?;
+    let names = listeners
+        .main
+        .iter()
+        .map(|listener| listener.local_addr().to_string());
+    status.name_listeners(names.collect());
+    if let Some(path) = &args.journal {
+        Journal::open(path)?.follow(&tracker, status.identity());
+    }
+    args.warn_of_misfits();
     let serving = Serving::new(&listeners, &args, &status);
     let server = server(listeners, &status)
         .ok_or("there is no --listen")?
@@ -89,9 +97,6 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
     serving.clone().follow();
     let report = server.on_serving(move || serving.announce()).await?;
     tracing::info!("{report}");
-    if let Some(journal) = journal {
-        journal.write(&report, status.identity())?;
-    }
     args.pid_file().remove_if_mine();
     Ok(Some(report))
 }
@@ -111,7 +116,7 @@ struct Listeners {
     admin: Option<HandoffListener>,
 }
 
-/// All of them under one drain.
+/// All of them under one drain, but for the operators' listener, which answers to its end.
 fn server(listeners: Listeners, status: &Status) -> Option<Serve> {
     let app = app::router(status);
     let main = listeners
@@ -122,7 +127,7 @@ fn server(listeners: Listeners, status: &Status) -> Option<Serve> {
     Some(match listeners.admin {
         Some(listener) => {
             let admin = admin::router(status, server.restart_trigger());
-            server.and(serve(listener, admin))
+            server.aside(serve(listener, admin))
         }
         None => server,
     })

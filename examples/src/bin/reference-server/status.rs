@@ -1,10 +1,10 @@
 //! What the server knows of itself, as JSON. All of it comes from the tracker, but for who we are and since when.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use graceful_server::{ConnInfo, ConnState, Health, Phase, Tracker};
+use graceful_server::{ConnInfo, ConnState, Health, Phase, RequestInfo, Tracker};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -16,6 +16,7 @@ pub(crate) struct Status {
     identity: Identity,
     born: Instant,
     since: Arc<Mutex<Instant>>,
+    listeners: Arc<OnceLock<Vec<String>>>,
 }
 
 impl Status {
@@ -26,7 +27,13 @@ impl Status {
             identity,
             born,
             since: Arc::new(Mutex::new(born)),
+            listeners: Arc::default(),
         }
+    }
+
+    /// The listeners in the order in which the server has them. They are known later than the first signal may come.
+    pub(crate) fn name_listeners(&self, names: Vec<String>) {
+        let _ = self.listeners.set(names);
     }
 
     /// `/ready` and `/live`, for both listeners.
@@ -90,7 +97,22 @@ impl Status {
     }
 
     pub(crate) fn connections(&self) -> Value {
-        self.tracker.snapshot().iter().map(connection).collect()
+        let requests = self.tracker.requests();
+        let on = |info: &ConnInfo| {
+            let its = requests
+                .iter()
+                .filter(|request| request.connection == info.id);
+            let listener = self
+                .listeners
+                .get()
+                .and_then(|all| all.get(usize::from(info.listener)));
+            connection(
+                info,
+                listener.map(String::as_str),
+                its.map(request).collect(),
+            )
+        };
+        self.tracker.snapshot().iter().map(on).collect()
     }
 
     /// One line for each connection, for a log.
@@ -124,7 +146,8 @@ impl Status {
     }
 }
 
-fn connection(info: &ConnInfo) -> Value {
+/// `waiting` are the requests in flight that wait: one that is answered in one go is not seen.
+fn connection(info: &ConnInfo, listener: Option<&str>, waiting: Vec<Value>) -> Value {
     // Before its first bytes nobody knows.
     let spoken = match info.state {
         ConnState::Handshaking | ConnState::New => None,
@@ -134,11 +157,22 @@ fn connection(info: &ConnInfo) -> Value {
     json!({
         "id": info.id,
         "peer": info.peer.to_string(),
+        "listener": listener,
         "protocol": spoken,
         "state": info.state.as_str(),
         "age_ms": millis(info.age),
         "requests": info.requests,
-        "in_flight": info.in_flight,
+        "requests_in_flight": info.in_flight,
+        "in_flight": waiting,
+    })
+}
+
+fn request(info: &RequestInfo) -> Value {
+    json!({
+        "method": info.method.as_str(),
+        "path": info.path,
+        "age_ms": millis(info.age),
+        "answering": info.answering,
     })
 }
 

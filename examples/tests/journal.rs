@@ -1,0 +1,68 @@
+//! The journal of what was cut, replayed against a fresh server: what it is for.
+
+#![allow(clippy::unwrap_used, reason = "what a test did not get is its failure")]
+
+mod support;
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use support::server::Server;
+use support::wire::Wire;
+use support::{get, text};
+
+/// A slow answer, a stream in its middle and a body that never came whole are cut; whatever may be repeated is, elsewhere,
+/// and gets its whole answer.
+#[tokio::test]
+async fn what_was_cut_is_repeated_elsewhere_from_its_journal() {
+    let folder = support::process::scratch();
+    let path = folder.join("journal");
+    let server = Server::start(&["--drain", "300s", "--journal", path.to_str().unwrap()]).await;
+    let mut cut = Vec::new();
+    for target in ["/slow?ms=3000", "/stream?ms=3000&chunks=3"] {
+        let mut wire = Wire::open(server.addr).await;
+        wire.get(target).await;
+        cut.push(wire);
+    }
+    cut[1].read_until("chunk 0\n").await;
+    let mut half = Wire::open(server.addr).await;
+    half.send("POST /count HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf")
+        .await;
+    server.in_flight(3).await;
+    server.signal(Signal::QUIT);
+    assert_eq!(server.exit().await, 1);
+
+    let journal = fs::read_to_string(&path).unwrap();
+    let lines: Vec<Value> = journal
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3, "{journal}");
+    let of = |path: &str| lines.iter().find(|line| line["path"] == path).unwrap();
+    assert_eq!(of("/slow")["answer"], "refused", "{journal}");
+    assert_eq!(of("/stream")["answer"], "truncated", "{journal}");
+    assert_eq!(of("/count")["repeatable"], false, "{journal}");
+
+    let fresh = Server::start(&[]).await;
+    let mut repeated = 0;
+    for line in lines.iter().filter(|line| line["repeatable"] == true) {
+        let (path, query) = (
+            line["path"].as_str().unwrap(),
+            line["query"].as_str().unwrap(),
+        );
+        assert_eq!(line["method"], "GET");
+        let answer = get(fresh.addr, &format!("{path}?{query}")).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(
+            ["ok\n", "end\n"]
+                .iter()
+                .any(|end| text(&answer).ends_with(end)),
+            "{}",
+            text(&answer)
+        );
+        repeated += 1;
+    }
+    assert_eq!(repeated, 2);
+    fs::remove_dir_all(folder).unwrap();
+}
