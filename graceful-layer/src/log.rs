@@ -16,9 +16,6 @@ mod events {
     const NAMED: usize = 5;
 
     pub(crate) fn phase(tracker: &Tracker, phase: Phase) {
-        if tracker.is_silent() {
-            return;
-        }
         tracing::info!(target: "graceful_layer",
             phase = phase.as_str(),
             connections = tracker.counts().total(),
@@ -29,9 +26,6 @@ mod events {
     }
 
     pub(crate) fn still_open(tracker: &Tracker) {
-        if tracker.is_silent() {
-            return;
-        }
         let named = |request: &crate::RequestInfo| {
             let (method, path, age) = (&request.method, &request.path, request.age.as_millis());
             format!("{method} {path} from {} ({age} ms)", request.peer)

@@ -31,7 +31,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Publishes if it is time. `now` is on the tracker's clock.
     pub(crate) fn publish(&mut self, tracker: &Tracker, now: u32) {
-        if now >= self.next && !tracker.is_silent() {
+        if now >= self.next {
             self.next = now.saturating_add(PAUSE);
             publish(tracker);
         }
@@ -39,9 +39,6 @@ impl Metrics {
 
     /// The last word: the process may end before the next second does.
     pub(crate) fn finish(&self, tracker: &Tracker, report: &Report) {
-        if tracker.is_silent() {
-            return;
-        }
         publish(tracker);
         let took = report.lame_duck + report.draining + report.cutoff;
         metrics::histogram!("graceful.drain.duration").record(took);

@@ -198,7 +198,7 @@ impl Stop {
             let before = Instant::now();
             self.sweep(&rules);
             self.report.held = held::longest(&tracker);
-            if before >= remind_at {
+            if before >= remind_at && !tracker.0.silent {
                 log::still_open(&tracker);
                 remind_at = before + REMIND;
             }
@@ -255,7 +255,9 @@ impl Stop {
         let hooks = lock(&self.tracker.0.hooks).clone();
         self.report.beacons.extend(hooks::finish(&hooks).await);
         self.enter(Phase::Closed);
-        self.metrics.finish(&self.tracker, &self.report);
+        if !self.tracker.0.silent {
+            self.metrics.finish(&self.tracker, &self.report);
+        }
     }
 
     /// The stop was taken back: everybody may stay, and a later signal begins anew.
@@ -316,7 +318,9 @@ impl Stop {
     fn tick(&mut self) {
         let now = self.tracker.now_ms();
         self.tracker.arena().set_tick(now);
-        self.metrics.publish(&self.tracker, now);
+        if !self.tracker.0.silent {
+            self.metrics.publish(&self.tracker, now);
+        }
     }
 
     fn sweep(&self, rules: &Sweep) {
@@ -339,7 +343,9 @@ impl Stop {
         }
         self.announce(phase, phase > Phase::Draining);
         self.start_hooks(phase);
-        log::phase(&self.tracker, phase);
+        if !self.tracker.0.silent {
+            log::phase(&self.tracker, phase);
+        }
     }
 
     /// Starts the hooks of `phase`, and those of a lame duck that was skipped.

@@ -382,10 +382,6 @@ impl Tracker {
         *lock(&self.0.timeouts) = timeouts;
     }
 
-    pub(crate) fn is_silent(&self) -> bool {
-        self.0.silent
-    }
-
     pub(crate) fn arena(&self) -> &'static Arena {
         self.0.arena
     }
