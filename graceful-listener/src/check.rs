@@ -1,8 +1,9 @@
-//! Is this descriptor a listener we can serve from? Guards law 8: what is not listening is
+//! Is this descriptor a listener we can serve from, or a UDP socket? Guards law 8: what is not listening is
 //! refused, never made to listen, and O_NONBLOCK is set, never cleared.
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -32,23 +33,56 @@ pub(crate) enum Fault {
 /// sees it set as well. It has to be: an accept that loses the race against the other holder
 /// would block a worker thread of the runtime.
 pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<ListenAddr, Fault> {
-    let file = FileType::from_raw_mode(fstat(fd)?.st_mode);
-    if file != FileType::Socket {
-        return Err(Fault::NotASocket(file));
-    }
-    let kind = sockopt::socket_type(fd)?;
+    let kind = socket_type(fd)?;
     if kind != SocketType::STREAM {
-        return Err(Fault::WrongType(format!("its type is {}", type_name(kind))));
+        return Err(no_listener(format!("its type is {}", type_name(kind))));
     }
     let addr = SockRef::from(&fd).local_addr()?;
-    let addr = listen_addr(&addr).ok_or_else(|| {
-        Fault::WrongType(format!("its address family is number {}", addr.family()))
-    })?;
+    let addr = listen_addr(&addr)
+        .ok_or_else(|| no_listener(format!("its address family is number {}", addr.family())))?;
     check_protocol(fd, &addr)?;
     check_listening(fd)?;
-    fcntl_setfd(fd, fcntl_getfd(fd)? | FdFlags::CLOEXEC)?;
+    close_on_exec(fd)?;
     fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?;
     Ok(addr)
+}
+
+/// Checks that `fd` is a UDP socket that is bound and takes datagrams from everybody, and makes
+/// it close-on-exec and non-blocking. Returns its address.
+pub(crate) fn check_udp(fd: BorrowedFd<'_>) -> Result<SocketAddr, Fault> {
+    let no_udp = |why: String| Fault::WrongType(format!("it is no UDP socket: {why}"));
+    let kind = socket_type(fd)?;
+    if kind != SocketType::DGRAM {
+        return Err(no_udp(format!("its type is {}", type_name(kind))));
+    }
+    let addr = SockRef::from(&fd).local_addr()?;
+    let addr = addr
+        .as_socket()
+        .ok_or_else(|| no_udp(format!("its address family is number {}", addr.family())))?;
+    if addr.port() == 0 || SockRef::from(&fd).peer_addr().is_ok() {
+        return Err(no_udp(
+            "it is not bound, or connected to one peer".to_owned(),
+        ));
+    }
+    close_on_exec(fd)?;
+    fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?;
+    Ok(addr)
+}
+
+/// All there is to say of any descriptor: it is open, and will not come through exec again.
+pub(crate) fn close_on_exec(fd: BorrowedFd<'_>) -> Result<(), Fault> {
+    Ok(fcntl_setfd(fd, fcntl_getfd(fd)? | FdFlags::CLOEXEC)?)
+}
+
+fn socket_type(fd: BorrowedFd<'_>) -> Result<SocketType, Fault> {
+    match FileType::from_raw_mode(fstat(fd)?.st_mode) {
+        FileType::Socket => Ok(sockopt::socket_type(fd)?),
+        file => Err(Fault::NotASocket(file)),
+    }
+}
+
+fn no_listener(why: String) -> Fault {
+    Fault::WrongType(format!("it is no TCP or Unix stream socket: {why}"))
 }
 
 /// Whether a socket on `[::]` leaves version 4 to others.
@@ -81,7 +115,7 @@ fn check_protocol(fd: BorrowedFd<'_>, addr: &ListenAddr) -> Result<(), Fault> {
     match sockopt::socket_protocol(fd)? {
         Some(protocol) if addr.as_tcp().is_some() => match protocol.as_raw().get() {
             6 | MPTCP => Ok(()),
-            other => Err(Fault::WrongType(format!(
+            other => Err(no_listener(format!(
                 "its protocol is number {other}, not TCP"
             ))),
         },
@@ -138,7 +172,7 @@ impl fmt::Display for Fault {
             Self::NotListening(why) => f.write_str(why),
             Self::Os(_) => f.write_str("the system refuses to tell what it is"),
             Self::Taken => f.write_str("it was taken before, and each number is taken once"),
-            Self::WrongType(why) => write!(f, "it is no TCP or Unix stream socket: {why}"),
+            Self::WrongType(why) => f.write_str(why),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use crate::HandoffError;
 use crate::check::Fault;
-use crate::{HandoffError, ListenAddr};
 
 /// Why a listener could not be had.
 ///
@@ -25,11 +25,11 @@ pub struct ListenError(Arc<Kind>);
 #[derive(Debug)]
 pub(crate) enum Kind {
     AddrInUse {
-        addr: ListenAddr,
+        addr: String,
         why: &'static str,
     },
     AddressMismatch {
-        wanted: ListenAddr,
+        wanted: String,
         found: Vec<String>,
     },
     Ambiguous {
@@ -39,7 +39,7 @@ pub(crate) enum Kind {
         name: String,
     },
     Bind {
-        addr: ListenAddr,
+        addr: String,
         step: &'static str,
         cause: io::Error,
     },
@@ -49,7 +49,7 @@ pub(crate) enum Kind {
         why: &'static str,
     },
     MalformedEnv {
-        name: &'static str,
+        name: String,
         value: String,
         why: String,
     },
@@ -67,7 +67,7 @@ impl ListenError {
         Self(Arc::new(kind))
     }
 
-    /// Text that is neither `IP:PORT` nor `unix:PATH`.
+    /// Text that is no address of the kind that was asked for.
     pub fn is_malformed_addr(&self) -> bool {
         matches!(*self.0, Kind::MalformedAddr { .. })
     }
@@ -98,7 +98,8 @@ impl ListenError {
         self.has_fault(|fault| matches!(fault, Fault::NotASocket(_)))
     }
 
-    /// A socket, but not of TCP and not a Unix stream socket.
+    /// A socket of another kind than was asked for: for a listener, neither of TCP nor a Unix
+    /// stream socket.
     pub fn is_wrong_type(&self) -> bool {
         self.has_fault(|fault| matches!(fault, Fault::WrongType(_)))
     }
@@ -190,7 +191,7 @@ impl fmt::Display for ListenError {
             Kind::MalformedAddr { text, why } => {
                 write!(
                     f,
-                    "malformed address {text:?}: {why}; write 127.0.0.1:80 or unix:/path"
+                    "malformed address {text:?}: {why}; write 127.0.0.1:80, unix:/path or udp:127.0.0.1:53"
                 )
             }
             Kind::MalformedEnv { name, value, why } => {
@@ -200,7 +201,9 @@ impl fmt::Display for ListenError {
                 f,
                 "no listener was inherited: {why}; use `from_env_or_bind` to bind one instead"
             ),
-            Kind::Unusable { fd, fault } => write!(f, "descriptor {fd} is no listener: {fault}"),
+            Kind::Unusable { fd, fault } => {
+                write!(f, "descriptor {fd} is not what was asked for: {fault}")
+            }
         }
     }
 }

@@ -9,9 +9,11 @@ mod addr;
 mod axum;
 mod backoff;
 mod bind;
+mod carried;
 mod check;
 mod env;
 mod error;
+mod fd;
 mod handoff;
 mod incoming;
 mod inherited;
@@ -25,9 +27,12 @@ mod stream;
 mod sys;
 #[cfg(feature = "tonic")]
 mod tonic;
+mod udp;
 
 pub use self::addr::ListenAddr;
+pub use self::carried::Carried;
 pub use self::error::ListenError;
+pub use self::fd::HandoffFd;
 pub use self::handoff::{
     HandoffError, Handover, Successor, SuccessorBuilder, extend, generation, leave, ready,
 };
@@ -37,3 +42,4 @@ pub use self::listener::HandoffListener;
 pub use self::options::ListenOptions;
 pub use self::peer::PeerAddr;
 pub use self::stream::Stream;
+pub use self::udp::{HandoffUdp, UdpAddr};

@@ -1,6 +1,6 @@
 //! What the crate tells `tracing`, one function per event; without the feature it tells nobody.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::os::fd::RawFd;
 
 macro_rules! event {
@@ -28,6 +28,19 @@ pub(crate) fn stale_channel(_fd: RawFd) {
         fd = _fd,
         "GRACEFUL_HANDOFF was meant for an ancestor of this process"
     );
+}
+
+/// The manager that waits for it was told that this process is ready, or could not be.
+pub(crate) fn acknowledged(_outcome: Result<(), impl Display>) {
+    #[cfg(feature = "tracing")]
+    match _outcome {
+        Ok(()) => {
+            event!(debug, "told einhorn that this process is ready");
+        }
+        Err(error) => {
+            event!(warn, %error, "einhorn cannot be told that this process is ready");
+        }
+    }
 }
 
 /// The predecessor let go.

@@ -1,11 +1,16 @@
 //! What can be said about a listener before it is taken or bound.
 
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use socket2::Socket;
 
 use crate::bind::{self, Bound};
 use crate::check::check;
+use crate::env::LONGEST_NAME;
 use crate::error::{Kind, ListenError};
-use crate::inherited::{self, Offer, numbers};
+use crate::inherited::{self, Offer, What, numbers};
 use crate::{HandoffListener, ListenAddr};
 
 /// Options of a listener, from [`HandoffListener::options`].
@@ -25,10 +30,10 @@ use crate::{HandoffListener, ListenAddr};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     pub(crate) backlog: u32,
-    pub(crate) reuse_port: bool,
-    pub(crate) only_v6: Option<bool>,
+    reuse_port: bool,
+    only_v6: Option<bool>,
     nodelay: bool,
 }
 
@@ -88,7 +93,7 @@ impl ListenOptions {
     ///
     /// Those of [`HandoffListener::from_env`].
     pub fn from_env(&self) -> Result<HandoffListener, ListenError> {
-        let (name, offer) = inherited::one(self.name.as_deref())?;
+        let (name, offer) = inherited::one(What::Listener, self.name.as_deref())?;
         Ok(self.accept_offer(name, offer))
     }
 
@@ -99,7 +104,7 @@ impl ListenOptions {
     ///
     /// As [`HandoffListener::from_env`]; if one of them is unusable, none is taken.
     pub fn all_from_env(&self) -> Result<Vec<HandoffListener>, ListenError> {
-        let all = inherited::all(self.name.as_deref())?;
+        let all = inherited::all(What::Listener, self.name.as_deref())?;
         Ok(all
             .into_iter()
             .map(|(name, offer)| self.accept_offer(name, offer))
@@ -121,7 +126,7 @@ impl ListenOptions {
     {
         self.check_name()?;
         let addr = addr.try_into().map_err(Into::into)?;
-        match inherited::fitting(self.name.as_deref(), &addr)? {
+        match inherited::fitting(What::Listener, self.name.as_deref(), &addr)? {
             // Known from now on by what this configuration calls it.
             Some((_, offer)) => Ok(self.accept_offer(addr.to_string(), offer)),
             None => self.bind_parsed(&addr),
@@ -157,6 +162,18 @@ impl ListenOptions {
         Ok(self.finish(addr.to_string(), addr, fd))
     }
 
+    /// Sets what a socket has to know before it is bound.
+    pub(crate) fn set_on(&self, socket: &Socket, addr: SocketAddr) -> io::Result<()> {
+        #[cfg(not(any(target_os = "solaris", target_os = "illumos")))]
+        if self.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        match self.only_v6 {
+            Some(only_v6) if addr.is_ipv6() => socket.set_only_v6(only_v6),
+            _ => Ok(()),
+        }
+    }
+
     fn bind_parsed(&self, wanted: &ListenAddr) -> Result<HandoffListener, ListenError> {
         let Bound { fd, addr, path } = bind::bind(wanted, self)?;
         let name = self.name.clone().unwrap_or_else(|| wanted.to_string());
@@ -187,13 +204,15 @@ impl ListenOptions {
     }
 
     /// The name has to fit into a frame, and to be told from none.
-    fn check_name(&self) -> Result<(), ListenError> {
-        match &self.name {
-            Some(name) if name.is_empty() || name.len() > 255 => {
-                Err(ListenError::new(Kind::BadName { name: name.clone() }))
-            }
-            _ => Ok(()),
-        }
+    pub(crate) fn check_name(&self) -> Result<(), ListenError> {
+        self.name.as_deref().map_or(Ok(()), check_name)
+    }
+}
+
+pub(crate) fn check_name(name: &str) -> Result<(), ListenError> {
+    match (1..=LONGEST_NAME).contains(&name.len()) {
+        true => Ok(()),
+        false => Err(ListenError::new(Kind::BadName { name: name.into() })),
     }
 }
 

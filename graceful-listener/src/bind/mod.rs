@@ -2,8 +2,10 @@
 
 mod path;
 mod tcp;
+mod udp;
 mod unix;
 
+use std::fmt::Display;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -13,6 +15,7 @@ use crate::error::{Kind, ListenError};
 use crate::{ListenAddr, ListenOptions};
 
 pub(crate) use self::path::{BoundPath, Identity};
+pub(crate) use self::udp::bind as bind_udp;
 
 /// A freshly bound socket, where it really listens, and the path that now stands for it.
 pub(crate) struct Bound {
@@ -29,19 +32,16 @@ pub(crate) fn bind(addr: &ListenAddr, options: &ListenOptions) -> Result<Bound, 
 }
 
 /// Turns the error of one step into ours; a taken address is a cause of its own.
-fn failed<'a>(
-    step: &'static str,
-    addr: &'a ListenAddr,
-) -> impl FnOnce(io::Error) -> ListenError + use<'a> {
+fn failed(step: &'static str, addr: &impl Display) -> impl FnOnce(io::Error) -> ListenError {
     move |cause| {
         ListenError::new(match cause.kind() {
             io::ErrorKind::AddrInUse => Kind::AddrInUse {
-                addr: addr.clone(),
+                addr: addr.to_string(),
                 why: "another socket holds it; stop its process, or have it hand its listeners \
                       over and take them with `from_env_or_bind`",
             },
             _ => Kind::Bind {
-                addr: addr.clone(),
+                addr: addr.to_string(),
                 step,
                 cause,
             },
@@ -53,7 +53,7 @@ fn failed<'a>(
 fn bind_and_listen(
     socket: &OwnedFd,
     at: &SockAddr,
-    addr: &ListenAddr,
+    addr: &impl Display,
     backlog: u32,
 ) -> Result<(), ListenError> {
     let socket = SockRef::from(socket);

@@ -31,12 +31,6 @@ fn open(addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
-    #[cfg(not(any(target_os = "solaris", target_os = "illumos")))]
-    if options.reuse_port {
-        socket.set_reuse_port(true)?;
-    }
-    if let (Some(only_v6), true) = (options.only_v6, addr.is_ipv6()) {
-        socket.set_only_v6(only_v6)?;
-    }
+    options.set_on(&socket, addr)?;
     Ok(socket)
 }

@@ -112,7 +112,7 @@ fn identify(path: &Path, addr: &ListenAddr) -> Result<Identity, ListenError> {
 
 fn in_use(addr: &ListenAddr, why: &'static str) -> ListenError {
     ListenError::new(Kind::AddrInUse {
-        addr: addr.clone(),
+        addr: addr.to_string(),
         why,
     })
 }

@@ -3,8 +3,8 @@
 
 use std::os::fd::RawFd;
 
-use super::systemd::{foreign_pid, passed};
-use super::{Foreign, malformed};
+use super::systemd::{Meant, passed};
+use super::{Foreign, Me, malformed};
 use crate::error::ListenError;
 
 pub(super) const FIRST: &str = "LISTEN_FDS_FIRST_FD";
@@ -12,14 +12,12 @@ pub(super) const FIRST: &str = "LISTEN_FDS_FIRST_FD";
 pub(super) fn parse(
     fds: &str,
     first: &str,
-    listen_pid: Option<&str>,
+    meant: &Meant,
     names: Option<&str>,
-    pid: u32,
+    me: &Me,
 ) -> Result<Foreign, ListenError> {
-    if let Some(listen_pid) = listen_pid {
-        if let Some(reason) = foreign_pid(listen_pid, pid)? {
-            return Ok(Foreign::Nothing(reason));
-        }
+    if let Some(reason) = meant.somebody_else(me)? {
+        return Ok(Foreign::Nothing(reason));
     }
     // Room for the highest count above it, so that counting up cannot overflow.
     match first.parse::<RawFd>() {
@@ -37,6 +35,16 @@ mod tests {
     use super::*;
     use crate::env::Passed;
 
+    fn parse(fds: &str, first: &str, pid: Option<&str>) -> Result<Foreign, ListenError> {
+        let pid = pid.map(str::to_owned);
+        let me = Me {
+            pid: 7,
+            parent: None,
+            pidfd: None,
+        };
+        super::parse(fds, first, &Meant { pid, pidfd: None }, None, &me)
+    }
+
     #[test]
     fn descriptors_count_from_the_first_with_or_without_a_process_number() {
         for listen_pid in [None, Some("7")] {
@@ -46,7 +54,7 @@ mod tests {
                     name: "unknown".into(),
                 })
                 .to_vec();
-            let got = parse("2", "20", listen_pid, None, 7).unwrap();
+            let got = parse("2", "20", listen_pid).unwrap();
             assert_eq!(got, Foreign::Passed(expected));
         }
     }
@@ -54,7 +62,7 @@ mod tests {
     #[test]
     fn a_foreign_process_number_is_no_error() {
         assert!(matches!(
-            parse("2", "20", Some("8"), None, 7),
+            parse("2", "20", Some("8")),
             Ok(Foreign::Nothing(_))
         ));
     }
@@ -62,7 +70,7 @@ mod tests {
     #[test]
     fn a_first_descriptor_that_is_none_is_malformed() {
         for first in ["", "x", "-1", "2", "99999999999", "2147483647"] {
-            let error = parse("1", first, None, None, 7).expect_err(first);
+            let error = parse("1", first, None).expect_err(first);
             assert!(
                 error.is_malformed_env() && error.to_string().contains(FIRST),
                 "{error}"

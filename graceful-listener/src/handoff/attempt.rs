@@ -19,7 +19,7 @@ use super::process;
 use super::rollback::Rollback;
 use super::spawn::{Plan, spawn};
 use super::started::{Heard, Started};
-use crate::listener::Shared;
+use crate::carried::Carry;
 use crate::log;
 
 /// The owner of the state machine from the trigger until the machine is `Running` again.
@@ -27,7 +27,7 @@ use crate::log;
 #[derive(Debug)]
 pub(super) struct Attempt {
     plan: Plan,
-    listeners: Vec<Arc<Shared>>,
+    listeners: Vec<Arc<dyn Carry>>,
     pid: u32,
     /// The successor, from `Spawned` on, and then what ends it.
     started: Option<Started>,
@@ -44,12 +44,12 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// Begins, unless another attempt is under way or has succeeded.
-    pub(super) fn begin(plan: Plan, listeners: Vec<Arc<Shared>>) -> Result<Self, HandoffError> {
+    pub(super) fn begin(plan: Plan, listeners: Vec<Arc<dyn Carry>>) -> Result<Self, HandoffError> {
         process::trigger()?;
         Ok(Self::new(plan, listeners))
     }
 
-    fn new(plan: Plan, listeners: Vec<Arc<Shared>>) -> Self {
+    fn new(plan: Plan, listeners: Vec<Arc<dyn Carry>>) -> Self {
         Self {
             patience: Patience::new(plan.ready_timeout),
             plan,

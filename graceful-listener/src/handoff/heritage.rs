@@ -16,7 +16,7 @@ use super::introduction::{agree, hello};
 use super::predecessor::Predecessor;
 use super::record::Record;
 use crate::check::Fault;
-use crate::env::{ChannelFd, Variables};
+use crate::env::{ChannelFd, of_this_process};
 use crate::error::ListenError;
 use crate::inherited::numbers;
 use crate::log;
@@ -43,7 +43,7 @@ pub(crate) struct Delivered {
 /// listeners, ten seconds at most.
 pub(crate) fn heritage() -> &'static Heritage {
     static HERITAGE: OnceLock<Heritage> = OnceLock::new();
-    HERITAGE.get_or_init(|| match Variables(std::env::var_os).handoff() {
+    HERITAGE.get_or_init(|| match of_this_process().handoff() {
         Ok(None) => Heritage::Nobody,
         Err(error) => Heritage::Malformed(error),
         Ok(Some(named)) => match open(named) {

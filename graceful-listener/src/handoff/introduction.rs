@@ -9,7 +9,7 @@ use super::error::HandoffError;
 use super::frame::{CAP, Frame, Hello, VERSIONS};
 use super::predecessor::generation;
 use super::record::Record;
-use crate::listener::Shared;
+use crate::carried::Carry;
 
 /// A record is at most a name of 255 bytes, a path of 4096 and some numbers, so that one more
 /// always fits into what is left of the cap.
@@ -40,7 +40,7 @@ pub(super) fn agree(theirs: &Hello) -> Result<(), HandoffError> {
 
 /// HELLO, then LISTENERS in as many frames as the limits of one message make necessary, at
 /// least one.
-pub(super) fn introduction(listeners: &[Arc<Shared>]) -> Vec<Parcel> {
+pub(super) fn introduction(listeners: &[Arc<dyn Carry>]) -> Vec<Parcel> {
     let total = u32::try_from(listeners.len()).unwrap_or(u32::MAX);
     let mut parcels = vec![(Frame::Hello(hello(generation())), Vec::new())];
     let (mut records, mut fds, mut size) = (Vec::new(), Vec::new(), 0);
@@ -62,7 +62,7 @@ pub(super) fn introduction(listeners: &[Arc<Shared>]) -> Vec<Parcel> {
 }
 
 /// Numbers the listeners of each name, in their order.
-fn records_of(listeners: &[Arc<Shared>]) -> impl Iterator<Item = Record> + use<'_> {
+fn records_of(listeners: &[Arc<dyn Carry>]) -> impl Iterator<Item = Record> + use<'_> {
     let mut counts = HashMap::<&str, u32>::new();
     listeners.iter().map(move |listener| {
         let count = counts.entry(listener.name()).or_default();
@@ -85,7 +85,7 @@ mod tests {
     fn batches(listeners: &[HandoffListener]) -> Vec<Vec<Record>> {
         let shared: Vec<_> = listeners
             .iter()
-            .map(|one| Arc::clone(one.shared()))
+            .map(|one| Arc::clone(one.shared()) as Arc<dyn Carry>)
             .collect();
         let parcels = introduction(&shared);
         assert!(matches!(parcels[0].0, Frame::Hello(_)));

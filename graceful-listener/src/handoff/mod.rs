@@ -29,7 +29,7 @@ pub use self::successor::{Handover, Successor, SuccessorBuilder};
 pub(crate) use self::heritage::{Delivered, Heritage, heritage};
 pub(crate) use self::origin::Origin;
 pub(crate) use self::predecessor::may_accept;
-pub(crate) use self::record::Socket;
+pub(crate) use self::record::{Record, Socket};
 
 /// Most descriptors of one message. The kernel takes 253; a receiver's buffer has to be as large.
 const FDS_A_MESSAGE: usize = 64;

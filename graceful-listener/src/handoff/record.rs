@@ -1,14 +1,13 @@
-//! One listener as it is described to the next generation. Its key is (name, index): the address
+//! One listener, or another socket, as it is described to the next generation. Its key is (name, index): the address
 //! alone does not tell two listeners of an SO_REUSEPORT group apart.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::codec::{Malformed, Reader, Writer};
-use crate::ListenAddr;
-use crate::bind::{BoundPath, Identity};
+use crate::bind::Identity;
 
-/// What is listened on.
+/// What it is. In a frame: 1 TCP, 2 Unix, 3 UDP, 4 any descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Socket {
     Tcp(std::net::SocketAddr),
@@ -18,6 +17,9 @@ pub(crate) enum Socket {
         path: std::path::PathBuf,
         ours: Option<Identity>,
     },
+    Udp(std::net::SocketAddr),
+    /// A descriptor of which nothing is known but its name.
+    Plain,
     /// A kind of a later version. Its descriptor is closed with the unclaimed ones.
     Unknown {
         kind: u8,
@@ -39,6 +41,8 @@ impl Record {
         match &self.socket {
             Socket::Tcp(addr) => w.u8(1).bytes(addr.to_string().as_bytes()),
             Socket::Unix { path, .. } => w.u8(2).bytes(path.as_os_str().as_bytes()),
+            Socket::Udp(addr) => w.u8(3).bytes(addr.to_string().as_bytes()),
+            Socket::Plain => w.u8(4).bytes(&[]),
             Socket::Unknown { kind, address } => w.u8(*kind).bytes(address),
         };
         let ours = match self.socket {
@@ -60,11 +64,13 @@ impl Record {
             ino: r.u64()?,
         };
         let socket = match kind {
-            1 => Socket::Tcp(tcp(&address).ok_or("the address of a TCP listener is none")?),
+            1 => Socket::Tcp(ip(&address).ok_or("the address of a TCP listener is none")?),
             2 => Socket::Unix {
                 path: OsStr::from_bytes(&address).into(),
                 ours: ours.then_some(identity),
             },
+            3 => Socket::Udp(ip(&address).ok_or("the address of a UDP socket is none")?),
+            4 => Socket::Plain,
             _ => Socket::Unknown { kind, address },
         };
         Ok(Self {
@@ -80,20 +86,8 @@ impl Record {
         self.write(&mut writer);
         writer.0.len()
     }
-
-    /// The address, and the path to remove in the end; nothing for a kind unknown here.
-    pub(crate) fn into_parts(self) -> Option<(ListenAddr, Option<BoundPath>)> {
-        match self.socket {
-            Socket::Tcp(addr) => Some((ListenAddr::Tcp(addr), None)),
-            Socket::Unix { path, ours } => {
-                let bound = ours.map(|identity| BoundPath::new(path.clone(), identity));
-                Some((ListenAddr::Unix(path), bound))
-            }
-            Socket::Unknown { .. } => None,
-        }
-    }
 }
 
-fn tcp(address: &[u8]) -> Option<std::net::SocketAddr> {
+fn ip(address: &[u8]) -> Option<std::net::SocketAddr> {
     std::str::from_utf8(address).ok()?.parse().ok()
 }

@@ -15,7 +15,8 @@ use super::channel::Channel;
 use super::error::HandoffError;
 use super::origin::Origin;
 use super::started::Started;
-use crate::env::{ChannelFd, OF_OUR_START};
+use crate::carried::Carried;
+use crate::env::{self, ChannelFd};
 use crate::sys;
 
 /// How long a program that is just being written is waited for.
@@ -29,6 +30,8 @@ pub(super) struct Plan {
     pub(super) args: Option<Vec<OsString>>,
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) ready_timeout: Duration,
+    /// What goes with the listeners.
+    pub(super) carried: Vec<Carried>,
 }
 
 impl Default for Plan {
@@ -39,6 +42,7 @@ impl Default for Plan {
             args: None,
             env: Vec::new(),
             ready_timeout,
+            carried: Vec::new(),
         }
     }
 }
@@ -77,7 +81,7 @@ fn start(plan: &Plan, program: &PathBuf, origin: &Origin) -> io::Result<Started>
         command.arg0(&origin.arg0);
     }
     command.args(plan.args.as_ref().unwrap_or(&origin.args));
-    for variable in OF_OUR_START {
+    for variable in env::of_our_start() {
         command.env_remove(variable);
     }
     command.envs(plan.env.iter().map(|(key, value)| (key, value)));

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::Attempt;
@@ -14,6 +13,7 @@ use super::origin::Origin;
 use super::predecessor::generation;
 use super::spawn::Plan;
 use crate::HandoffListener;
+use crate::carried::Carried;
 
 /// How to start the next process.
 ///
@@ -59,6 +59,14 @@ impl SuccessorBuilder {
         self
     }
 
+    /// Hands over something else beside the listeners: a [`HandoffUdp`](crate::HandoffUdp), a
+    /// [`HandoffFd`](crate::HandoffFd), or a listener that is not among those of
+    /// [`start`](Self::start). It stays open here as long as the builder does.
+    pub fn carry(mut self, what: impl Into<Carried>) -> Self {
+        self.0.carried.push(what.into());
+        self
+    }
+
     /// Starts the successor, gives it the listeners and waits until it is ready.
     ///
     /// The program is started, receives its duplicates of the listeners, and does whatever it
@@ -87,11 +95,9 @@ impl SuccessorBuilder {
     ///
     /// Outside of a tokio runtime with I/O and time enabled.
     pub async fn start(&self, listeners: &[&HandoffListener]) -> Result<Successor, HandoffError> {
-        let listeners = listeners
-            .iter()
-            .map(|listener| Arc::clone(listener.shared()))
-            .collect();
-        let mut attempt = Attempt::begin(self.0.clone(), listeners)?;
+        let listeners = listeners.iter().map(|listener| Carried::from(*listener));
+        let carried = listeners.chain(self.0.carried.iter().cloned());
+        let mut attempt = Attempt::begin(self.0.clone(), carried.map(|one| one.0).collect())?;
         match attempt.settle().await {
             State::Ready => Ok(Successor(attempt)),
             _ => Err(attempt.cause()),

@@ -72,11 +72,5 @@ pub(super) fn choose(candidates: &[Candidate<'_>], wanted: &Wanted<'_>) -> Choic
     }
 }
 
-/// The positions of all that are meant by `from_env`: those of the name, or all without one.
-pub(super) fn named(candidates: &[Candidate<'_>], name: Option<&str>) -> Vec<usize> {
-    let meant = |index: &usize| name.is_none_or(|name| candidates[*index].name == name);
-    (0..candidates.len()).filter(meant).collect()
-}
-
 #[cfg(test)]
 mod tests;

@@ -5,31 +5,34 @@
 //! and not accepted from hangs its share of the clients. Until somebody asks, what a manager
 //! passed is not touched at all; another library may be meant to have it. Guards law 12.
 
+mod acknowledge;
 mod claim;
 pub(crate) mod numbers;
 mod table;
 
+use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
+use self::acknowledge::acknowledge;
 use self::claim::{Choice, Wanted, choose};
-use self::table::{Entry, Table, candidates, describe, select};
-use crate::env::{Foreign, Variables};
+use self::table::{Entry, Table, candidates, describe, left, select};
+use crate::env::{Foreign, Me, of_this_process};
 use crate::error::{Kind, ListenError};
 use crate::handoff::{Heritage, heritage};
 use crate::{ListenAddr, log};
 
-pub(crate) use self::table::Offer;
+pub(crate) use self::table::{Offer, What};
 
 static TABLE: OnceLock<Result<Table, ListenError>> = OnceLock::new();
 
 /// The one listener there is, or the one of that name.
-pub(crate) fn one(name: Option<&str>) -> Result<(String, Offer), ListenError> {
+pub(crate) fn one(what: What, name: Option<&str>) -> Result<(String, Offer), ListenError> {
     let table = table()?;
     let mut entries = table.entries();
-    let found = select(&entries, name);
+    let found = select(&entries, what, name);
     match found[..] {
         [] => Err(table.nothing(&entries, name)),
-        [index] => entries[index].claim(),
+        [index] => entries[index].claim(what),
         _ => Err(ListenError::new(Kind::Ambiguous {
             found: describe(&entries, &found),
         })),
@@ -38,31 +41,36 @@ pub(crate) fn one(name: Option<&str>) -> Result<(String, Offer), ListenError> {
 
 /// All listeners, or all of that name, in the order in which they were passed. If one of them is
 /// unusable none is claimed.
-pub(crate) fn all(name: Option<&str>) -> Result<Vec<(String, Offer)>, ListenError> {
+pub(crate) fn all(what: What, name: Option<&str>) -> Result<Vec<(String, Offer)>, ListenError> {
     let table = table()?;
     let mut entries = table.entries();
-    let found = select(&entries, name);
+    let found = select(&entries, what, name);
     if found.is_empty() {
         return Err(table.nothing(&entries, name));
     }
-    if let Some(error) = found.iter().find_map(|index| entries[*index].fault()) {
+    if let Some(error) = found.iter().find_map(|index| entries[*index].fault(what)) {
         return Err(error);
     }
     found
         .into_iter()
-        .map(|index| entries[index].claim())
+        .map(|index| entries[index].claim(what))
         .collect()
 }
 
 /// The listener that was handed over for `addr`; nothing if one has to be bound.
 pub(crate) fn fitting(
+    what: What,
     name: Option<&str>,
     addr: &ListenAddr,
 ) -> Result<Option<(String, Offer)>, ListenError> {
     let table = table()?;
     let mut entries = table.entries();
-    let (positions, candidates) = candidates(&entries);
-    let (text, named, foreign) = (addr.to_string(), name.is_some(), table.foreign);
+    let (positions, candidates) = candidates(&entries, what);
+    let text = match what {
+        What::Listener => addr.to_string(),
+        What::Udp => format!("udp:{addr}"),
+    };
+    let (named, foreign) = (name.is_some(), table.foreign);
     let wanted = Wanted {
         name: name.unwrap_or(&text),
         named,
@@ -73,16 +81,26 @@ pub(crate) fn fitting(
         Choice::Bind => Ok(None),
         Choice::Take(index) => {
             let position = positions[index];
-            entries[position].claim().map(Some)
+            entries[position].claim(what).map(Some)
         }
         Choice::Mismatch(found) => {
             let found: Vec<_> = found.into_iter().map(|index| positions[index]).collect();
             let found = describe(&entries, &found);
             Err(ListenError::new(Kind::AddressMismatch {
-                wanted: addr.clone(),
+                wanted: text,
                 found,
             }))
         }
+    }
+}
+
+/// The descriptor of that name, whatever it is; the first of several.
+pub(crate) fn plain(name: &str) -> Result<OwnedFd, ListenError> {
+    let table = table()?;
+    let mut entries = table.entries();
+    match left(&entries, Some(name)).first() {
+        Some(index) => entries[*index].claim_plain(),
+        None => Err(table.nothing(&entries, Some(name))),
     }
 }
 
@@ -102,12 +120,13 @@ pub fn unclaimed() -> Vec<String> {
         .collect()
 }
 
-/// Closes what nobody claimed of what a manager passed, if anybody ever asked for it. Costs one
-/// look at a flag from the second time on.
+/// Closes what nobody claimed of what a manager passed, if anybody ever asked for it, and tells
+/// the manager that this process is ready. Costs one look at a flag from the second time on.
 pub(crate) fn settle() {
     if let Some(Ok(table)) = TABLE.get() {
-        if !table.is_settled() {
-            log::unclaimed(&table.settle());
+        if let Some(unclaimed) = table.settle() {
+            log::unclaimed(&unclaimed);
+            acknowledge();
         }
     }
 }
@@ -118,7 +137,7 @@ pub(crate) fn settle_delivered() -> Vec<u32> {
     let Ok(table) = table() else {
         return Vec::new();
     };
-    log::unclaimed(&table.settle());
+    log::unclaimed(&table.settle().unwrap_or_default());
     let entries = table.entries();
     (0..)
         .zip(&*entries)
@@ -148,7 +167,7 @@ fn read() -> Result<Table, ListenError> {
         }
         Heritage::Failed(error) => Err(ListenError::new(Kind::Handoff(error.clone()))),
         Heritage::Malformed(error) => Err(error.clone()),
-        Heritage::Nobody => match Variables(std::env::var_os).foreign(std::process::id())? {
+        Heritage::Nobody => match of_this_process().foreign(&Me::this())? {
             Foreign::Passed(passed) => {
                 let entries = passed.into_iter().map(Entry::passed).collect();
                 Ok(Table::new(entries, true, String::new()))

@@ -1,17 +1,17 @@
 //! The table: what came with the process, what is wrong with it, and what is left of it.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::claim::{Candidate, named};
+use super::claim::Candidate;
 use super::numbers;
 use crate::ListenAddr;
 use crate::bind::BoundPath;
-use crate::check::{check, is_only_v6};
+use crate::check::{Fault, check, check_udp, close_on_exec, is_only_v6};
 use crate::env::Passed;
 use crate::error::{Kind, ListenError};
-use crate::handoff::Delivered;
+use crate::handoff::{Delivered, Record, Socket};
 
 /// A listener that passed all checks.
 #[derive(Debug)]
@@ -22,7 +22,14 @@ pub(crate) struct Offer {
     pub(crate) path: Option<BoundPath>,
 }
 
-/// One listener that was passed.
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Listener,
+    Udp,
+}
+
+/// One listener or other descriptor that was passed.
 #[derive(Debug)]
 pub(super) struct Entry {
     name: String,
@@ -31,11 +38,20 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 enum State {
-    Offered(Offer),
-    /// It failed a check; told to everybody who asks for it.
-    Broken(ListenError),
+    Offered(What, Offer),
+    /// It is neither; whoever asks for a listener is told why. By its name it is still to be had
+    /// for whatever it is.
+    Plain(ListenError, PlainFd),
     Claimed,
     Closed,
+}
+
+#[derive(Debug)]
+enum PlainFd {
+    /// A manager says that it passed it. It may as well be somebody else's, so it is not touched
+    /// before somebody asks for it by name.
+    Number(RawFd),
+    Owned(OwnedFd),
 }
 
 #[derive(Debug)]
@@ -62,25 +78,23 @@ impl Table {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::Acquire)
-    }
-
     /// Closes what is left and returns its names; nothing from the second time on.
-    pub(super) fn settle(&self) -> Vec<String> {
+    pub(super) fn settle(&self) -> Option<Vec<String>> {
+        if self.settled.load(Ordering::Acquire) || self.settled.swap(true, Ordering::AcqRel) {
+            return None;
+        }
         let mut entries = self.entries();
-        self.settled.store(true, Ordering::Release);
         let left = entries.iter_mut().filter(|entry| entry.is_left());
-        left.map(|entry| {
+        let close = |entry: &mut Entry| {
             entry.state = State::Closed;
             entry.name.clone()
-        })
-        .collect()
+        };
+        Some(left.map(close).collect())
     }
 
     /// The error of whoever asked for `name` and cannot have it.
     pub(super) fn nothing(&self, entries: &[Entry], name: Option<&str>) -> ListenError {
-        let left = describe(entries, &select(entries, None));
+        let left = describe(entries, &left(entries, None));
         let why = match name {
             _ if entries.is_empty() => self.nothing.clone(),
             Some(name) if !left.is_empty() => {
@@ -95,13 +109,12 @@ impl Table {
 impl Entry {
     /// From a manager, by number.
     pub(super) fn passed(Passed { fd: number, name }: Passed) -> Self {
-        let state = match numbers::take(number, check) {
-            Ok((fd, addr)) => State::Offered(Offer {
-                fd,
-                addr,
-                path: None,
-            }),
-            Err(fault) => State::Broken(ListenError::new(Kind::Unusable { fd: number, fault })),
+        let state = match numbers::take(number, check_either) {
+            Ok((fd, (what, addr))) => {
+                let path = None;
+                State::Offered(what, Offer { fd, addr, path })
+            }
+            Err(fault) => State::Plain(unusable(number, fault), PlainFd::Number(number)),
         };
         Self { name, state }
     }
@@ -109,36 +122,56 @@ impl Entry {
     /// From a predecessor, by the channel. Of a kind that only a later version knows nothing can
     /// be made, so it counts as not wanted.
     pub(super) fn delivered(Delivered { record, fd }: Delivered) -> Self {
-        let name = record.name.clone();
-        let state = match (record.into_parts(), check(fd.as_fd())) {
-            (None, _) => State::Closed,
+        let Record { name, socket, .. } = record;
+        let offer = match socket {
+            Socket::Tcp(_) => check(fd.as_fd()).map(|addr| (What::Listener, addr, None)),
             // The kernel knows a Unix socket by the name it was bound with, which was a temporary
-            // one if it replaced a dead socket. For TCP the kernel is right.
-            (Some((addr, path)), Ok(real)) => {
-                let addr = real.as_tcp().map_or(addr, ListenAddr::Tcp);
-                State::Offered(Offer { fd, addr, path })
+            // one if it replaced a dead socket. Otherwise the kernel is right.
+            Socket::Unix { path, ours } => check(fd.as_fd()).map(|_| {
+                let bound = ours.map(|identity| BoundPath::new(path.clone(), identity));
+                (What::Listener, ListenAddr::Unix(path), bound)
+            }),
+            Socket::Udp(_) => check_udp(fd.as_fd()).map(|addr| (What::Udp, addr.into(), None)),
+            Socket::Plain => Err(Fault::WrongType("it was handed over as it is".to_owned())),
+            Socket::Unknown { .. } => {
+                let state = State::Closed;
+                return Self { name, state };
             }
-            (Some(_), Err(fault)) => State::Broken(ListenError::new(Kind::Unusable {
-                fd: fd.as_raw_fd(),
-                fault,
-            })),
+        };
+        let state = match offer {
+            Ok((what, addr, path)) => State::Offered(what, Offer { fd, addr, path }),
+            Err(fault) => State::Plain(unusable(fd.as_raw_fd(), fault), PlainFd::Owned(fd)),
         };
         Self { name, state }
     }
 
     /// Hands it out, or says what is wrong with it.
-    pub(super) fn claim(&mut self) -> Result<(String, Offer), ListenError> {
+    pub(super) fn claim(&mut self, what: What) -> Result<(String, Offer), ListenError> {
+        if let Some(error) = self.fault(what) {
+            return Err(error);
+        }
         match std::mem::replace(&mut self.state, State::Claimed) {
-            State::Offered(offer) => Ok((self.name.clone(), offer)),
-            State::Broken(error) => {
-                self.state = State::Broken(error.clone());
-                Err(error)
-            }
-            state @ (State::Claimed | State::Closed) => {
+            State::Offered(_, offer) => Ok((self.name.clone(), offer)),
+            state => {
                 self.state = state;
-                Err(ListenError::new(Kind::NoneInherited {
-                    why: "it is taken".to_owned(),
-                }))
+                Err(taken())
+            }
+        }
+    }
+
+    /// Hands it out whatever it is.
+    pub(super) fn claim_plain(&mut self) -> Result<OwnedFd, ListenError> {
+        if let State::Plain(_, PlainFd::Number(number)) = self.state {
+            let taken = numbers::take(number, close_on_exec);
+            let (fd, ()) = taken.map_err(|fault| unusable(number, fault))?;
+            self.state = State::Claimed;
+            return Ok(fd);
+        }
+        match std::mem::replace(&mut self.state, State::Claimed) {
+            State::Offered(_, Offer { fd, .. }) | State::Plain(_, PlainFd::Owned(fd)) => Ok(fd),
+            state => {
+                self.state = state;
+                Err(taken())
             }
         }
     }
@@ -152,58 +185,99 @@ impl Entry {
     }
 
     pub(super) fn is_left(&self) -> bool {
-        matches!(self.state, State::Offered(_) | State::Broken(_))
+        matches!(self.state, State::Offered(..) | State::Plain(..))
     }
 
-    pub(super) fn fault(&self) -> Option<ListenError> {
+    /// Why it cannot be had as that, though it is left.
+    pub(super) fn fault(&self, what: What) -> Option<ListenError> {
         match &self.state {
-            State::Broken(error) => Some(error.clone()),
+            State::Plain(error, _) => Some(error.clone()),
+            State::Offered(is, offer) if *is != what => {
+                let fault = match what {
+                    What::Listener => check(offer.fd.as_fd()).err(),
+                    What::Udp => check_udp(offer.fd.as_fd()).err(),
+                };
+                fault.map(|fault| unusable(offer.fd.as_raw_fd(), fault))
+            }
             _ => None,
         }
     }
 
-    fn addr(&self) -> Option<(&ListenAddr, bool)> {
+    fn is_offered(&self, what: What) -> bool {
+        matches!(self.state, State::Offered(is, _) if is == what)
+    }
+
+    fn addr(&self, what: What) -> Option<(&ListenAddr, bool)> {
         match &self.state {
-            State::Offered(offer) => Some((&offer.addr, is_only_v6(&offer.fd))),
+            State::Offered(is, offer) if *is == what => Some((&offer.addr, is_only_v6(&offer.fd))),
             _ => None,
         }
     }
 }
 
-/// Those that are left, and their positions.
-pub(super) fn candidates(entries: &[Entry]) -> (Vec<usize>, Vec<Candidate<'_>>) {
-    let left = entries
-        .iter()
-        .enumerate()
-        .filter(|(_, entry)| entry.is_left());
+fn check_either(fd: BorrowedFd<'_>) -> Result<(What, ListenAddr), Fault> {
+    match check(fd) {
+        Ok(addr) => Ok((What::Listener, addr)),
+        Err(fault) => match check_udp(fd) {
+            Ok(addr) => Ok((What::Udp, addr.into())),
+            Err(_) => Err(fault),
+        },
+    }
+}
+
+fn unusable(fd: RawFd, fault: Fault) -> ListenError {
+    ListenError::new(Kind::Unusable { fd, fault })
+}
+
+fn taken() -> ListenError {
+    let why = "it is taken".to_owned();
+    ListenError::new(Kind::NoneInherited { why })
+}
+
+/// Those that are left, and their positions. A listener that is asked for may be meant by what is
+/// none, so that a mistake is found; to whoever asks for UDP listeners are no candidates.
+pub(super) fn candidates(entries: &[Entry], what: What) -> (Vec<usize>, Vec<Candidate<'_>>) {
+    let left = entries.iter().enumerate().filter(|(_, entry)| {
+        entry.is_left() && (what == What::Listener || !entry.is_offered(What::Listener))
+    });
     left.map(|(index, entry)| {
-        (
-            index,
-            Candidate {
-                name: &entry.name,
-                addr: entry.addr(),
-            },
-        )
+        let (name, addr) = (&*entry.name, entry.addr(what));
+        (index, Candidate { name, addr })
     })
     .unzip()
 }
 
-/// The positions of those that are left, all or all of one name.
-pub(super) fn select(entries: &[Entry], name: Option<&str>) -> Vec<usize> {
-    let (positions, candidates) = candidates(entries);
-    named(&candidates, name)
-        .into_iter()
-        .map(|index| positions[index])
-        .collect()
+/// The positions of those that are left, all or all of one name. What is known to be of the other
+/// kind is among them only if there is nothing else.
+pub(super) fn select(entries: &[Entry], what: What, name: Option<&str>) -> Vec<usize> {
+    let left = left(entries, name);
+    let fits = |index: &usize| {
+        let entry = &entries[*index];
+        entry.is_offered(what) || matches!(entry.state, State::Plain(..))
+    };
+    match left.iter().any(fits) {
+        true => left.into_iter().filter(fits).collect(),
+        false => left,
+    }
+}
+
+/// The positions of all that are left, or of all of one name.
+pub(super) fn left(entries: &[Entry], name: Option<&str>) -> Vec<usize> {
+    let meant = |index: &usize| {
+        let entry = &entries[*index];
+        entry.is_left() && name.is_none_or(|name| entry.name == name)
+    };
+    (0..entries.len()).filter(meant).collect()
 }
 
 /// `"name" at address` for each, for an error.
 pub(super) fn describe(entries: &[Entry], which: &[usize]) -> Vec<String> {
     let one = |index: &usize| {
         let entry = entries.get(*index)?;
-        Some(match entry.addr() {
-            Some((addr, _)) => format!("{:?} at {addr}", entry.name),
-            None => format!("{:?}, which is unusable", entry.name),
+        Some(match &entry.state {
+            State::Offered(What::Listener, offer) => format!("{:?} at {}", entry.name, offer.addr),
+            State::Offered(What::Udp, offer) => format!("{:?} at udp:{}", entry.name, offer.addr),
+            _ => format!("{:?}, which is unusable", entry.name),
         })
     };
     which.iter().filter_map(one).collect()

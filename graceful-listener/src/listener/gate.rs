@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     handed_over: AtomicBool,
     reopened: Notify,
 }
 
 impl Gate {
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.handed_over.load(Ordering::Acquire)
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.handed_over.store(true, Ordering::Release);
     }
 
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         self.handed_over.store(false, Ordering::Release);
         self.reopened.notify_waiters();
     }
@@ -29,7 +29,7 @@ impl Gate {
     ///
     /// `notify_waiters` reaches every `Notified` made before it, so one made before the look at
     /// the flag misses nothing.
-    pub(super) async fn opened(&self) {
+    pub(crate) async fn opened(&self) {
         loop {
             let reopened = self.reopened.notified();
             if self.is_open() {

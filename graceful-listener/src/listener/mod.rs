@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use crate::bind::BoundPath;
+use crate::carried::Carry;
 use crate::error::ListenError;
 use crate::handoff::Origin;
 use crate::{Incoming, ListenAddr, ListenOptions, PeerAddr, Stream};
 
+pub(crate) use self::gate::Gate;
 pub(crate) use self::shared::Shared;
 
 /// A TCP or Unix listener that can outlive its process.

@@ -16,6 +16,7 @@ use tokio::task::coop::consume_budget;
 use super::gate::Gate;
 use super::seal;
 use crate::bind::BoundPath;
+use crate::carried::Carry;
 use crate::handoff::{self, Socket};
 use crate::reactor::register;
 use crate::{ListenAddr, PeerAddr, Stream, platform};
@@ -60,38 +61,8 @@ impl Shared {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     pub(crate) fn addr(&self) -> &ListenAddr {
         &self.addr
-    }
-
-    pub(crate) fn socket(&self) -> Arc<OwnedFd> {
-        Arc::clone(&self.socket)
-    }
-
-    /// What the next generation has to know of it.
-    pub(crate) fn description(&self) -> Socket {
-        match &self.addr {
-            ListenAddr::Tcp(addr) => Socket::Tcp(*addr),
-            ListenAddr::Unix(path) => {
-                let ours = self.path.as_ref().map(BoundPath::identity);
-                Socket::Unix {
-                    path: path.clone(),
-                    ours,
-                }
-            }
-        }
-    }
-
-    pub(crate) fn hand_over(&self) {
-        self.gate.close();
-    }
-
-    pub(crate) fn reclaim(&self) {
-        self.gate.open();
     }
 
     pub(super) fn is_handed_over(&self) -> bool {
@@ -178,6 +149,37 @@ impl Shared {
         }
         let reactor = register(self.socket(), Interest::READABLE)?;
         Ok(self.reactor.get_or_init(|| reactor))
+    }
+}
+
+impl Carry for Shared {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn socket(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.socket)
+    }
+
+    fn description(&self) -> Socket {
+        match &self.addr {
+            ListenAddr::Tcp(addr) => Socket::Tcp(*addr),
+            ListenAddr::Unix(path) => {
+                let ours = self.path.as_ref().map(BoundPath::identity);
+                Socket::Unix {
+                    path: path.clone(),
+                    ours,
+                }
+            }
+        }
+    }
+
+    fn hand_over(&self) {
+        self.gate.close();
+    }
+
+    fn reclaim(&self) {
+        self.gate.open();
     }
 }
 

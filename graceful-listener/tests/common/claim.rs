@@ -7,11 +7,11 @@
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use graceful_listener::{HandoffListener, ListenError, ready, unclaimed};
+use graceful_listener::{HandoffFd, HandoffListener, HandoffUdp, ListenError, ready, unclaimed};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
@@ -63,7 +63,8 @@ pub(crate) fn make() {
         fill.iter()
             .fold(var(name), |text, (from, to)| text.replace(from, to))
     };
-    let mut command = super::role("claim");
+    let then = std::env::var("THEN");
+    let mut command = super::role(then.as_deref().unwrap_or("claim"));
     command.env("CLAIMS", filled("CLAIMS"));
     for line in filled("VARS").lines() {
         let (name, value) = line.split_once('=').unwrap();
@@ -121,6 +122,10 @@ fn descriptor(kind: &str) -> (OwnedFd, String, Option<OwnedFd>) {
             rustix::net::bind(&socket, &any).unwrap();
             (socket, String::new(), None)
         }
+        kind if kind.starts_with("to:") => {
+            let stream = UnixStream::connect(&kind[3..]).unwrap();
+            (stream.into(), String::new(), None)
+        }
         path => (
             UnixListener::bind(path).unwrap().into(),
             format!("unix:{path}"),
@@ -140,14 +145,25 @@ pub(crate) async fn run() {
         let outcome = match words[..] {
             ["env"] => one(HandoffListener::from_env()),
             ["env", name] => one(HandoffListener::options().name(name).from_env()),
-            ["all"] => HandoffListener::options().all_from_env(),
-            ["all", name] => HandoffListener::options().name(name).all_from_env(),
+            ["all"] => all(HandoffListener::options().all_from_env()),
+            ["all", name] => all(HandoffListener::options().name(name).all_from_env()),
             ["addr", addr] => one(HandoffListener::from_env_or_bind(addr)),
             ["addr", addr, name] => {
                 one(HandoffListener::options().name(name).from_env_or_bind(addr))
             }
             ["bind", addr] => one(HandoffListener::bind(addr)),
             ["number", number] => one(HandoffListener::from_inherited_fd(number.parse().unwrap())),
+            ["udp", "env"] => udp(HandoffUdp::from_env()),
+            ["udp", "env", name] => udp(HandoffListener::options().name(name).udp_from_env()),
+            ["udp", "addr", addr] => udp(HandoffUdp::from_env_or_bind(addr)),
+            ["udp", "addr", addr, name] => udp(HandoffListener::options()
+                .name(name)
+                .udp_from_env_or_bind(addr)),
+            ["fd", name] => HandoffFd::from_env(name).map(|fd| {
+                assert!(fcntl_getfd(&fd).unwrap().contains(FdFlags::CLOEXEC));
+                vec![Claimed::of(fd.name().to_owned(), fd)]
+            }),
+            ["wait"] => std::future::pending().await,
             ["left"] => {
                 say(format!("left {}", unclaimed().join(",")));
                 continue;
@@ -166,24 +182,50 @@ pub(crate) async fn run() {
             _ => panic!("{line:?}"),
         };
         match outcome {
-            Ok(listeners) => {
-                let described: Vec<_> = listeners.iter().map(describe).collect();
+            Ok(got) => {
+                let described: Vec<_> = got.iter().map(|one| one.text.as_str()).collect();
                 say(format!("got {}", described.join(" ")));
-                claimed.extend(listeners);
+                claimed.extend(got);
             }
             Err(error) => say(format!("error {}: {error}", kind(&error))),
         }
     }
 }
 
-fn one(outcome: Result<HandoffListener, ListenError>) -> Result<Vec<HandoffListener>, ListenError> {
-    outcome.map(|listener| vec![listener])
+/// What was claimed, and how the test is told of it.
+struct Claimed {
+    text: String,
+    _held: Box<dyn std::any::Any>,
 }
 
-fn describe(listener: &HandoffListener) -> String {
-    assert!(fcntl_getfd(listener).unwrap().contains(FdFlags::CLOEXEC));
-    assert!(fcntl_getfl(listener).unwrap().contains(OFlags::NONBLOCK));
-    format!("{}@{}", listener.name(), listener.local_addr())
+impl Claimed {
+    fn of(text: String, held: impl std::any::Any) -> Self {
+        let _held = Box::new(held);
+        Self { text, _held }
+    }
+}
+
+fn one(outcome: Result<HandoffListener, ListenError>) -> Result<Vec<Claimed>, ListenError> {
+    all(outcome.map(|listener| vec![listener]))
+}
+
+fn all(outcome: Result<Vec<HandoffListener>, ListenError>) -> Result<Vec<Claimed>, ListenError> {
+    outcome.map(|listeners| listeners.into_iter().map(listener).collect())
+}
+
+fn listener(listener: HandoffListener) -> Claimed {
+    assert!(fcntl_getfd(&listener).unwrap().contains(FdFlags::CLOEXEC));
+    assert!(fcntl_getfl(&listener).unwrap().contains(OFlags::NONBLOCK));
+    let text = format!("{}@{}", listener.name(), listener.local_addr());
+    Claimed::of(text, listener)
+}
+
+fn udp(outcome: Result<HandoffUdp, ListenError>) -> Result<Vec<Claimed>, ListenError> {
+    let udp = outcome?;
+    assert!(fcntl_getfd(&udp).unwrap().contains(FdFlags::CLOEXEC));
+    assert!(fcntl_getfl(&udp).unwrap().contains(OFlags::NONBLOCK));
+    let text = format!("{}@{}", udp.name(), udp.local_addr());
+    Ok(vec![Claimed::of(text, udp)])
 }
 
 fn kind(error: &ListenError) -> String {

@@ -42,6 +42,26 @@ pub(crate) fn run_role() {
     }
 }
 
+/// Whether `tool` is there; if not, the test says so and passes, but in the gate it fails.
+pub(crate) fn has_tool(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| folder.join(tool).exists()) {
+        return true;
+    }
+    assert!(
+        std::env::var_os("REQUIRE_TOOLS").is_none(),
+        "missing: {tool}"
+    );
+    eprintln!("skipped: this test needs {tool}");
+    false
+}
+
+/// An address of this process alone, so that a fixed port is nobody else's.
+pub(crate) fn own_address(port: u16) -> String {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    format!("127.{a}.{b}.{c}:{port}")
+}
+
 /// Tells the test, from within a role.
 pub(crate) fn say(line: impl std::fmt::Display) {
     // One write, so that two generations do not mix their lines.
@@ -102,6 +122,13 @@ impl Process {
                 Err(error) => panic!("no line {start:?}: {error}"),
             }
         }
+    }
+
+    /// Whether a line that begins with `start` has come by now; it is then taken.
+    pub(crate) fn has_line(&mut self, start: &str) -> bool {
+        self.skipped.extend(self.lines.try_iter());
+        let found = self.skipped.iter().position(|line| line.starts_with(start));
+        found.map(|index| self.skipped.remove(index)).is_some()
     }
 
     /// `ready PID GENERATION`.

@@ -8,6 +8,7 @@
 //! | `start START [MS]` | the same, but it waits for `commit`, `abort` or `drop` |
 //! | `program MS PATH ARGS..` | the same as `restart` with another program |
 //! | `descendant` | what a child that uses this crate, too, finds in its environment |
+//! | `variables STARTS..` | the names of its environment variables that begin so |
 //! | `inherited` | how many descriptors a child that has nothing to do with it inherits |
 //!
 //! `ADDRS` are its listeners; `START` says what a successor does before it is ready.
@@ -198,6 +199,11 @@ async fn answer(stream: Stream, state: Arc<State>) {
                 .lines()
                 .count()
                 .to_string()
+        }
+        ["variables", ref starts @ ..] => {
+            let names = std::env::vars().map(|(name, _)| name);
+            let of = |name: &String| starts.iter().any(|start| name.starts_with(start));
+            names.filter(of).collect::<Vec<_>>().join(" ")
         }
         ["descendant"] => {
             let mut command = super::role("claim");

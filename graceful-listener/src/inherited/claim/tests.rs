@@ -110,16 +110,3 @@ fn an_unusable_listener_that_may_be_meant_is_not_passed_over() {
     );
     assert_eq!(choice(&["http@-"], Some("admin"), A, true), Choice::Bind);
 }
-
-#[test]
-fn names_select_all_their_bearers() {
-    let addr = &A.parse().unwrap();
-    let c = |name| Candidate {
-        name,
-        addr: Some((addr, false)),
-    };
-    let candidates = [c("a"), c("b"), c("a")];
-    assert_eq!(named(&candidates, Some("a")), [0, 2]);
-    assert_eq!(named(&candidates, None), [0, 1, 2]);
-    assert!(named(&candidates, Some("c")).is_empty());
-}
