@@ -7,6 +7,7 @@
 
 pub(crate) mod claim;
 pub(crate) mod server;
+pub(crate) mod sockets;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -35,6 +36,7 @@ pub(crate) fn role(name: &str) -> Command {
 pub(crate) fn run_role() {
     match std::env::var("ROLE").as_deref() {
         Ok("server") => server::run(),
+        Ok("sockets") => sockets::run(),
         Ok("make") => claim::make(),
         Ok("claim") => claim::run(),
         Ok(other) => panic!("no role {other}"),
