@@ -14,6 +14,9 @@ mod check;
 mod env;
 mod error;
 mod fd;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handoff;
 mod incoming;
 mod inherited;

@@ -54,8 +54,9 @@ impl ListenOptions {
     }
 
     /// Sets SO_REUSEPORT: several sockets share the address, and the kernel spreads the clients.
-    /// Off if not set. A restart does not need it, and loses connections with it: what waits in
-    /// the queue of a socket is reset when that socket closes.
+    /// Off if not set. A restart does not need it. What waits in the queue of a socket is reset
+    /// when that socket closes, whatever siblings it has, so hand over all of the group;
+    /// `docs/reuseport.md` in the repository has the measurements.
     pub fn reuse_port(mut self, reuse_port: bool) -> Self {
         self.reuse_port = reuse_port;
         self

@@ -316,3 +316,85 @@ fn a_number_of_the_command_line_is_taken_once() {
     assert!(outcome[3].starts_with("error bad-fd: "), "{}", outcome[3]);
     assert_eq!(outcome[4], "open true");
 }
+
+#[test]
+fn udp_sockets_are_passed_by_name_and_address_beside_listeners() {
+    let vars = "LISTEN_FDS=4\nLISTEN_PID={pid}\nLISTEN_FDNAMES=dns:log:dns:x";
+    let claims = "udp env\nudp env dns\nenv\nudp addr {4}\nudp addr 127.0.0.3:0 log\n\
+                  udp addr 127.0.0.2:0 new\nleft\nenv x\nudp env";
+    let outcome = outcome("udp udp tcp pipe", vars, claims);
+    assert!(
+        outcome[0].starts_with("error ambiguous: 3 inherited"),
+        "{}",
+        outcome[0]
+    );
+    assert_eq!(got(&outcome[1])[0].0, "dns");
+    assert!(
+        outcome[2].starts_with("error ambiguous: 2 inherited"),
+        "{}",
+        outcome[2]
+    );
+    assert!(
+        got(&outcome[3])[0].0.starts_with("udp:127.0.0.1:"),
+        "{}",
+        outcome[3]
+    );
+    assert!(
+        got(&outcome[4]).len() == 1,
+        "nothing of that name is left: {}",
+        outcome[4]
+    );
+    assert_eq!(got(&outcome[5])[0].0, "new");
+    assert_eq!(outcome[6], "left dns,x");
+    assert!(
+        outcome[7].starts_with("error not-a-socket: "),
+        "{}",
+        outcome[7]
+    );
+    assert!(outcome[8].starts_with("error "), "{}", outcome[8]);
+}
+
+#[test]
+fn a_listener_is_no_udp_socket_and_a_mismatch_is_an_error() {
+    let named = format!("{SYSTEMD}\nLISTEN_FDNAMES=dns");
+    fails("tcp", &named, "udp env dns", "wrong-type", "no UDP socket");
+    fails(
+        "udp",
+        SYSTEMD,
+        "udp addr 127.0.0.2:0",
+        "address-mismatch",
+        "udp:127.0.0.1:",
+    );
+    fails(
+        "udp",
+        &named,
+        "udp addr 127.0.0.1:1 dns",
+        "address-mismatch",
+        "\"dns\"",
+    );
+    // A listener that is passed says nothing about UDP.
+    assert_eq!(
+        got(&outcome("tcp", SYSTEMD, "udp addr 127.0.0.1:0")[0]).len(),
+        1
+    );
+}
+
+#[test]
+fn a_descriptor_that_is_no_listener_is_taken_by_its_name_and_once() {
+    let vars = "LISTEN_FDS=4\nLISTEN_PID={pid}\nLISTEN_FDNAMES=file:web:gone:file";
+    let claims = "fd file\nfd file\nfd file\nfd web\nenv web\nfd gone\nnumber 3\nready\nopen 3";
+    let outcome = outcome("file tcp closed pipe", vars, claims);
+    for (answer, start) in outcome.iter().zip([
+        "got file",
+        "got file",
+        "error none-inherited: ",
+        "got web",
+        "error none-inherited: ",
+        "error bad-fd: ",
+        "error taken: ",
+        "ready Ok(())",
+        "open true",
+    ]) {
+        assert!(answer.starts_with(start), "{answer:?} is not {start:?}");
+    }
+}

@@ -38,6 +38,25 @@ const OF_OUR_START: [&str; 12] = [
     starter::GENERATION,
 ];
 
+/// All that are read, for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) const VARIABLES: [&str; 14] = [
+    handoff::VARIABLE,
+    systemd::FDS,
+    systemd::PID,
+    systemd::NAMES,
+    systemd::PIDFDID,
+    systemfd::FIRST,
+    einhorn::COUNT,
+    einhorn::MASTER,
+    "EINHORN_FD_0",
+    "EINHORN_FD_1",
+    einhorn::SOCK_FD,
+    einhorn::SOCK_PATH,
+    starter::PORT,
+    json::VARIABLE,
+];
+
 /// Returns those variables, and `LISTENER` if it is what it would be read as: the name is common
 /// enough to mean something else, which the next process is to have as well.
 pub(crate) fn of_our_start() -> impl Iterator<Item = &'static str> {

@@ -258,5 +258,18 @@ fn many<'a, T>(
     (0..r.u32()?).map(|_| one(r)).collect()
 }
 
+/// Reads a frame of any type, and reads what it wrote again.
+#[cfg(fuzzing)]
+pub fn fuzz_frame(data: &[u8]) {
+    let Some((kind, payload)) = data.split_first() else {
+        return;
+    };
+    if let Ok(frame) = Frame::decode(*kind, payload) {
+        let bytes = frame.encode();
+        assert!(bytes.len() <= HEADER + payload.len(), "it grew");
+        assert_eq!(Frame::decode(bytes[4], &bytes[HEADER..]), Ok(frame));
+    }
+}
+
 #[cfg(test)]
 mod tests;

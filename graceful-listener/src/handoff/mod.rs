@@ -23,6 +23,8 @@ mod started;
 mod successor;
 
 pub use self::error::HandoffError;
+#[cfg(fuzzing)]
+pub use self::frame::fuzz_frame;
 pub use self::predecessor::{extend, generation, leave, ready};
 pub use self::successor::{Handover, Successor, SuccessorBuilder};
 
