@@ -180,6 +180,25 @@ fn a_listener_and_a_udp_socket_of_one_name_and_port_are_told_apart() {
     assert_eq!(ask(&addr, "who").unwrap(), "1");
 }
 
+#[test]
+fn the_only_listener_is_found_beside_what_is_none() {
+    let folder = Folder::new();
+    let file = folder.path("file");
+    let addr = own_address(8007);
+    let (tcp, files) = (format!("web={addr}"), format!("file={file}"));
+    let mut process = start(&[
+        ("UDP", "order=127.0.0.1:0"),
+        ("TCP", &tcp),
+        ("FILES", &files),
+    ]);
+    let orders = client(&process.line("udp order="));
+    process.ready();
+    assert_eq!(restart(&mut process, &orders, "TCP=any=inherited").1, 1);
+    assert!(process.exit().success());
+    assert_eq!(ask(&addr, "who").unwrap(), "1");
+    assert_eq!(contents(&file), "0 1 ");
+}
+
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {

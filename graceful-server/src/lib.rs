@@ -18,8 +18,8 @@ pub use graceful_layer::{
     Report, RequestInfo, Timeouts, Tracker, Upload,
 };
 pub use graceful_listener::{
-    self as listener, HandoffError, HandoffListener, ListenAddr, ListenError, Successor,
-    SuccessorBuilder,
+    self as listener, HandoffError, HandoffFd, HandoffListener, HandoffUdp, ListenAddr,
+    ListenError, Successor, SuccessorBuilder,
 };
 pub use graceful_signal::{self as signal, Cause, NotifyContext, ShutdownSignal, SignalKind};
 

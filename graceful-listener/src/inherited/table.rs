@@ -39,9 +39,9 @@ pub(super) struct Entry {
 #[derive(Debug)]
 enum State {
     Offered(What, Offer),
-    /// It is neither; whoever asks for a listener is told why. By its name it is still to be had
-    /// for whatever it is.
-    Plain(ListenError, PlainFd),
+    /// It is neither, and by its name it is to be had for whatever it is. Unless it is meant to be
+    /// so, whoever asks for a listener is told why it is none.
+    Plain(Option<ListenError>, PlainFd),
     Claimed,
     Closed,
 }
@@ -114,7 +114,7 @@ impl Entry {
                 let path = None;
                 State::Offered(what, Offer { fd, addr, path })
             }
-            Err(fault) => State::Plain(unusable(number, fault), PlainFd::Number(number)),
+            Err(fault) => State::Plain(Some(unusable(number, fault)), PlainFd::Number(number)),
         };
         Self { name, state }
     }
@@ -132,7 +132,10 @@ impl Entry {
                 (What::Listener, ListenAddr::Unix(path), bound)
             }),
             Socket::Udp(_) => check_udp(fd.as_fd()).map(|addr| (What::Udp, addr.into(), None)),
-            Socket::Plain => Err(Fault::WrongType("it was handed over as it is".to_owned())),
+            Socket::Plain => {
+                let state = State::Plain(None, PlainFd::Owned(fd));
+                return Self { name, state };
+            }
             Socket::Unknown { .. } => {
                 let state = State::Closed;
                 return Self { name, state };
@@ -140,7 +143,7 @@ impl Entry {
         };
         let state = match offer {
             Ok((what, addr, path)) => State::Offered(what, Offer { fd, addr, path }),
-            Err(fault) => State::Plain(unusable(fd.as_raw_fd(), fault), PlainFd::Owned(fd)),
+            Err(fault) => State::Plain(Some(unusable(fd.as_raw_fd(), fault)), PlainFd::Owned(fd)),
         };
         Self { name, state }
     }
@@ -191,14 +194,9 @@ impl Entry {
     /// Why it cannot be had as that, though it is left.
     pub(super) fn fault(&self, what: What) -> Option<ListenError> {
         match &self.state {
-            State::Plain(error, _) => Some(error.clone()),
-            State::Offered(is, offer) if *is != what => {
-                let fault = match what {
-                    What::Listener => check(offer.fd.as_fd()).err(),
-                    What::Udp => check_udp(offer.fd.as_fd()).err(),
-                };
-                fault.map(|fault| unusable(offer.fd.as_raw_fd(), fault))
-            }
+            State::Plain(Some(error), _) => Some(error.clone()),
+            State::Plain(None, PlainFd::Owned(fd)) => Some(no(what, fd)),
+            State::Offered(is, offer) if *is != what => Some(no(what, &offer.fd)),
             _ => None,
         }
     }
@@ -213,6 +211,16 @@ impl Entry {
             _ => None,
         }
     }
+}
+
+/// The error of whoever takes one thing for another.
+fn no(what: What, fd: &OwnedFd) -> ListenError {
+    let fault = match what {
+        What::Listener => check(fd.as_fd()).err(),
+        What::Udp => check_udp(fd.as_fd()).err(),
+    };
+    let meant = || Fault::WrongType("it was handed over as something else".to_owned());
+    unusable(fd.as_raw_fd(), fault.unwrap_or_else(meant))
 }
 
 fn check_either(fd: BorrowedFd<'_>) -> Result<(What, ListenAddr), Fault> {
@@ -253,7 +261,7 @@ pub(super) fn select(entries: &[Entry], what: What, name: Option<&str>) -> Vec<u
     let left = left(entries, name);
     let fits = |index: &usize| {
         let entry = &entries[*index];
-        entry.is_offered(what) || matches!(entry.state, State::Plain(..))
+        entry.is_offered(what) || matches!(entry.state, State::Plain(Some(_), _))
     };
     match left.iter().any(fits) {
         true => left.into_iter().filter(fits).collect(),

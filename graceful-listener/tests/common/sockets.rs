@@ -1,7 +1,7 @@
 //! The role of a server with sockets of every kind, named `NAME=ADDRESS`. `UDP` are echoed with
 //! the generation before each datagram; the one that is `restart ..` is an order to restart, with
 //! the variables that follow it. `TCP` are listeners, all of an SO_REUSEPORT group, which tell
-//! each client the generation. To each file of `FILES` a generation appends its number.
+//! each client the generation; at `inherited` is the one that there is. To each file of `FILES` a generation appends its number.
 
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -54,8 +54,11 @@ impl Sockets {
             udp
         });
         let tcp = words("TCP").map(|(name, addr)| {
-            let options = HandoffListener::options().name(name).reuse_port(true);
-            let listener = options.from_env_or_bind(addr).unwrap();
+            let options = HandoffListener::options().reuse_port(true);
+            let listener = match addr.as_str() {
+                "inherited" => options.from_env().unwrap(),
+                addr => options.name(name).from_env_or_bind(addr).unwrap(),
+            };
             say(format!("tcp {}={}", listener.name(), listener.local_addr()));
             listener
         });
