@@ -185,7 +185,8 @@ fn the_only_listener_is_found_beside_what_is_none() {
     let folder = Folder::new();
     let file = folder.path("file");
     let addr = own_address(8007);
-    let (tcp, files) = (format!("web={addr}"), format!("file={file}"));
+    // Also one of its own name.
+    let (tcp, files) = (format!("web={addr}"), format!("web={file}"));
     let mut process = start(&[
         ("UDP", "order=127.0.0.1:0"),
         ("TCP", &tcp),

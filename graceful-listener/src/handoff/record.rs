@@ -1,5 +1,5 @@
-//! One listener, or another socket, as it is described to the next generation. Its key is (name, index): the address
-//! alone does not tell two listeners of an SO_REUSEPORT group apart.
+//! One listener, or another descriptor, as it is described to the next generation. Its key is
+//! (name, index): the address alone does not tell two listeners of an SO_REUSEPORT group apart.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

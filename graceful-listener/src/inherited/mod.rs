@@ -7,6 +7,7 @@
 
 mod acknowledge;
 mod claim;
+mod entry;
 pub(crate) mod numbers;
 mod table;
 
@@ -15,13 +16,14 @@ use std::sync::OnceLock;
 
 use self::acknowledge::acknowledge;
 use self::claim::{Choice, Wanted, choose};
-use self::table::{Entry, Table, candidates, describe, left, select};
+use self::entry::Entry;
+use self::table::{Table, candidates, describe, left, select};
 use crate::env::{Foreign, Me, of_this_process};
 use crate::error::{Kind, ListenError};
 use crate::handoff::{Heritage, heritage};
 use crate::{ListenAddr, log};
 
-pub(crate) use self::table::{Offer, What};
+pub(crate) use self::entry::{Offer, What};
 
 static TABLE: OnceLock<Result<Table, ListenError>> = OnceLock::new();
 
@@ -94,11 +96,13 @@ pub(crate) fn fitting(
     }
 }
 
-/// The descriptor of that name, whatever it is; the first of several.
+/// The descriptor of that name; the first of several, and a listener only if there is no other.
 pub(crate) fn plain(name: &str) -> Result<OwnedFd, ListenError> {
     let table = table()?;
     let mut entries = table.entries();
-    match left(&entries, Some(name)).first() {
+    let found = left(&entries, Some(name));
+    let plain = found.iter().find(|index| entries[**index].is_plain());
+    match plain.or_else(|| found.first()) {
         Some(index) => entries[*index].claim_plain(),
         None => Err(table.nothing(&entries, Some(name))),
     }

@@ -42,6 +42,8 @@ fn records() -> Vec<Record> {
                 ours: None,
             },
         ),
+        record("http", 2, Socket::Udp("[::1]:80".parse().unwrap())),
+        record("state", 0, Socket::Plain),
         record(
             "later",
             0,
