@@ -185,7 +185,8 @@ impl Serve {
         &self.tracker
     }
 
-    /// How successors are started, if not as this process was: another program, other arguments, another time limit.
+    /// How successors are started, if not as this process was: another program, other arguments, another time limit, more
+    /// to take along ([`carry`](SuccessorBuilder::carry)).
     pub fn successor(mut self, successor: SuccessorBuilder) -> Self {
         self.successor = successor;
         self
