@@ -36,6 +36,7 @@ pub(crate) enum Sending {
 }
 
 impl<B: Body> ResponseBody<B> {
+    #[inline]
     pub(crate) fn new(inner: B, request: Sending) -> Self {
         let mut body = Self {
             inner: Some(inner),
@@ -57,6 +58,7 @@ impl<B: Body> ResponseBody<B> {
 }
 
 impl Sending {
+    #[inline]
     fn end(&mut self) {
         if let Self::Named(head) = self {
             head.finish();
@@ -65,6 +67,7 @@ impl Sending {
     }
 
     /// The server took this much, and it was not the last: now it is the handler or the client that is waited for.
+    #[inline]
     fn wait(&mut self, sent: usize, cx: &Context<'_>) {
         if let Self::Named(head) = self {
             head.note_sent(sent);
@@ -77,6 +80,7 @@ impl<B: Body> Body for ResponseBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
+    #[inline]
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -108,6 +112,7 @@ impl<B: Body> Body for ResponseBody<B> {
         frame
     }
 
+    #[inline]
     fn is_end_stream(&self) -> bool {
         match self.request {
             Sending::Cut => false,
@@ -115,6 +120,7 @@ impl<B: Body> Body for ResponseBody<B> {
         }
     }
 
+    #[inline]
     fn size_hint(&self) -> SizeHint {
         self.inner
             .as_ref()

@@ -55,11 +55,17 @@ impl Drain {
     pub fn current() -> Option<Self> {
         let context = CURRENT.get();
         let tracker = Tracker::of(context.arena?)?;
+        let savers = SAVERS.with_borrow_mut(|savers| {
+            if !context.asked {
+                // What a handler that panicked has left is not this one's.
+                *savers = None;
+            }
+            savers.get_or_insert_default().clone()
+        });
         CURRENT.set(Context {
             asked: true,
             ..context
         });
-        let savers = SAVERS.with_borrow_mut(|savers| savers.get_or_insert_default().clone());
         Some(Self { tracker, savers })
     }
 
@@ -156,6 +162,12 @@ pub(crate) type Saver = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Default)]
 pub(crate) struct Savers(Mutex<Vec<Saver>>);
 
+impl fmt::Debug for Savers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Savers").finish_non_exhaustive()
+    }
+}
+
 impl Savers {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Saver>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -179,42 +191,44 @@ thread_local! {
     static SAVERS: RefCell<Option<Arc<Savers>>> = const { RefCell::new(None) };
 }
 
-/// Runs `handle` with the request's drain to be asked for. `savers` is where it may have left something.
-#[inline]
-pub(crate) fn within<T>(
-    arena: &'static Arena,
-    savers: &mut Option<Arc<Savers>>,
-    handle: impl FnOnce() -> T,
-) -> T {
-    /// Of the request outside of this one, if there is one: a layer within another.
-    struct Outer<'a> {
-        context: Context,
-        savers: Option<Arc<Savers>>,
-        inner: &'a mut Option<Arc<Savers>>,
+/// While this lives, the code on this thread is the handler of a request, whose drain it may ask for.
+pub(crate) struct Within {
+    /// What was current before: of a layer around this one, or nothing.
+    outer: Context,
+    kept: Option<Arc<Savers>>,
+}
+
+impl Within {
+    /// `savers` is what the handler has left to be run so far.
+    #[inline]
+    pub(crate) fn enter(arena: &'static Arena, savers: &mut Option<Arc<Savers>>) -> Self {
+        let asked = savers.is_some();
+        let outer = CURRENT.replace(Context {
+            arena: Some(arena),
+            asked,
+        });
+        // Mostly nobody asks, and no layer is within another: then nothing has to be kept.
+        let kept = match asked || outer.asked {
+            true => SAVERS.replace(savers.take()),
+            false => None,
+        };
+        Self { outer, kept }
     }
-    impl Drop for Outer<'_> {
-        #[inline]
-        fn drop(&mut self) {
-            if CURRENT.replace(self.context).asked || self.context.asked {
-                *self.inner = SAVERS.replace(self.savers.take());
-            }
+
+    /// Gives back what the handler has left by now. Not called if it panics: then nobody will run it.
+    #[inline]
+    pub(crate) fn leave(mut self, savers: &mut Option<Arc<Savers>>) {
+        if CURRENT.get().asked || self.outer.asked {
+            *savers = SAVERS.replace(self.kept.take());
         }
     }
-    let asked = savers.is_some();
-    let context = CURRENT.replace(Context {
-        arena: Some(arena),
-        asked,
-    });
-    let mut outer = Outer {
-        context,
-        savers: None,
-        inner: savers,
-    };
-    if asked || context.asked {
-        outer.savers = SAVERS.replace(outer.inner.take());
+}
+
+impl Drop for Within {
+    #[inline]
+    fn drop(&mut self) {
+        CURRENT.set(self.outer);
     }
-    let _restore = outer;
-    handle()
 }
 
 #[cfg(feature = "axum")]

@@ -1,55 +1,33 @@
 //! What is kept of a request while it is in flight: its place in the count, and what to call it if it is cut.
 
-use std::{task::Context, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
-    uri::PathAndQuery,
 };
-use http_body::Body;
 
 use crate::{
     Tracker,
+    drain::{Saver, Savers, Within},
+    line::Line,
     phase::Phase,
     report::{Abandoned, Answer, Upload},
-    state::{Arena, Cell, Orders, Place, RequestGuard},
+    state::{Arena, Orders, Place, RequestGuard},
 };
 
 /// Envoy takes a host that says this out of its load balancing at once.
 const ENVOY: HeaderName = HeaderName::from_static("x-envoy-immediate-health-check-fail");
 
-/// The request line, and where and when it came.
-#[derive(Clone, Debug)]
-pub(crate) struct Line {
-    pub(crate) method: Method,
-    pub(crate) target: Option<PathAndQuery>,
-    pub(crate) version: Version,
-    pub(crate) answering: bool,
-    /// On the arena's clock.
-    begun: u32,
-    cell: &'static Cell,
-}
-
-impl Line {
-    /// The path without the query, which may carry secrets.
-    pub(crate) fn path(&self) -> &str {
-        self.target.as_ref().map_or("*", PathAndQuery::path)
-    }
-
-    pub(crate) fn cell(&self) -> &'static Cell {
-        self.cell
-    }
-
-    /// How long ago it came, to a tenth of a second.
-    pub(crate) fn age(&self) -> Duration {
-        let now = self.cell.arena().tick();
-        Duration::from_millis(now.saturating_sub(self.begun).into())
-    }
-}
+/// One pointer, because the future and the body that it goes through are moved many times.
+#[derive(Debug)]
+pub(crate) struct Head(Box<Record>);
 
 #[derive(Debug)]
-pub(crate) struct Head {
+struct Record {
     line: Line,
     upload: Upload,
     grpc: bool,
@@ -59,6 +37,7 @@ pub(crate) struct Head {
     /// Bytes of the answer's body that the server has taken, of how many.
     sent: u64,
     length: Option<u64>,
+    savers: Option<Arc<Savers>>,
     place: Option<Place>,
     guard: RequestGuard,
 }
@@ -74,150 +53,167 @@ enum Stage {
 impl Head {
     #[inline]
     pub(crate) fn of<B>(request: &Request<B>, guard: RequestGuard) -> Self {
-        let cell = guard.cell();
-        let version = request.version();
-        Self {
-            line: Line {
-                method: request.method().clone(),
-                target: request.uri().path_and_query().cloned(),
-                version,
-                answering: false,
-                begun: cell.arena().tick(),
-                cell,
-            },
+        Self(Box::new(Record {
+            line: Line::of(request, guard.cell()),
             upload: Upload::of(request),
-            grpc: version == Version::HTTP_2 && is_grpc(request.headers()),
+            grpc: request.version() == Version::HTTP_2 && is_grpc(request.headers()),
             ran: false,
             stage: Stage::Waiting,
             sent: 0,
             length: None,
+            savers: None,
             place: None,
             guard,
-        }
+        }))
+    }
+
+    /// Until [`leave`](Self::leave), the request's [`Drain`](crate::Drain) can be asked for.
+    #[inline]
+    pub(crate) fn enter(&mut self) -> Within {
+        Within::enter(self.arena(), &mut self.0.savers)
+    }
+
+    #[inline]
+    pub(crate) fn leave(&mut self, within: Within) {
+        within.leave(&mut self.0.savers);
+    }
+
+    pub(crate) fn take_savers(&mut self) -> Vec<Saver> {
+        let savers = self.0.savers.take();
+        savers.map_or_else(Vec::new, |savers| savers.take())
     }
 
     pub(crate) fn note_run(&mut self) {
-        self.ran = true;
+        self.0.ran = true;
     }
 
     /// The request waits: from now on it is shown to whoever asks, and woken at the cutoff if its connection does not do it.
     #[inline]
     pub(crate) fn park(&mut self, cx: &Context<'_>) {
         let alone = self.waits_alone();
-        match &self.place {
+        match &self.0.place {
             Some(place) if alone => place.stay(cx.waker()),
             Some(_) => {}
-            None => {
-                let waker = alone.then(|| cx.waker().clone());
-                self.place = Some(Place::take(self.arena(), self.line.clone(), waker));
-            }
-        }
-    }
-
-    /// Whether nobody polls the request when its connection is woken.
-    fn waits_alone(&self) -> bool {
-        self.line.version >= Version::HTTP_2 || !self.guard.cell().is_live()
-    }
-
-    /// Notes that the answer is there, and has it say that it is the last one of its connection, if it is: never on
-    /// HTTP/2, where the header is illegal (law 4).
-    #[inline]
-    pub(crate) fn answer<B: Body>(&mut self, response: &mut Response<B>) {
-        self.stage = Stage::Answering;
-        self.line.answering = true;
-        // A server may drop the body once it has as much as was announced, without asking whether that was all.
-        self.length = response.body().size_hint().exact();
-        if self.length.is_none() {
-            self.length = content_length(response.headers());
-        }
-        if self.line.method == Method::HEAD {
-            // Its body is never sent.
-            self.stage = Stage::Over;
-        }
-        if let Some(place) = &self.place {
-            place.note_answering();
-        }
-        if self.guard.cell().orders().phase() > Phase::Serving {
-            self.say_it_is_the_last(response);
+            None => self.take_place(alone.then(|| cx.waker().clone())),
         }
     }
 
     #[cold]
+    fn take_place(&mut self, waker: Option<Waker>) {
+        self.0.place = Some(Place::take(self.arena(), self.0.line.clone(), waker));
+    }
+
+    /// Whether nobody polls the request when its connection is woken.
+    fn waits_alone(&self) -> bool {
+        self.0.line.version >= Version::HTTP_2 || !self.0.guard.cell().is_live()
+    }
+
+    /// Notes that the answer is there, of `length` bytes if that is known. Returns whether there is more to do for it, by
+    /// [`dress`](Self::dress): while the service serves and for most bodies, there is not.
+    #[inline]
+    pub(crate) fn note_answer(&mut self, length: Option<u64>) -> bool {
+        self.0.stage = Stage::Answering;
+        self.0.length = length;
+        let plain = self.0.place.is_none() && self.0.line.method != Method::HEAD;
+        !plain || length.is_none() || self.0.guard.cell().orders().phase() > Phase::Serving
+    }
+
+    /// Has the answer say that it is the last one of its connection, if it is: never on HTTP/2, where the header is illegal
+    /// (law 4).
+    pub(crate) fn dress<B>(&mut self, response: &mut Response<B>) {
+        if let Some(place) = &self.0.place {
+            place.note_answering();
+        }
+        if self.0.line.method == Method::HEAD {
+            // Its body is never sent.
+            self.0.stage = Stage::Over;
+        }
+        // A server may drop the body once it has as much as was announced, without asking whether that was all.
+        if self.0.length.is_none() {
+            self.0.length = content_length(response.headers());
+        }
+        if self.0.guard.cell().orders().phase() > Phase::Serving {
+            self.say_it_is_the_last(response);
+        }
+    }
+
     fn say_it_is_the_last<B>(&self, response: &mut Response<B>) {
-        let cell = self.guard.cell();
+        let cell = self.0.guard.cell();
         // The number of requests is as good as dice for spreading a share over many.
         let dice = || (cell.begun().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
         // An upgrade is announced in that header, and ends no connection.
         let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if self.line.version < Version::HTTP_2 && !upgrade && cell.orders().retires(dice) {
-            if self.line.version < Version::HTTP_11 {
+        if self.0.line.version < Version::HTTP_2 && !upgrade && cell.orders().retires(dice) {
+            if self.0.line.version < Version::HTTP_11 {
                 // hyper adds `keep-alive` for a client of HTTP/1.0 that asked for it, unless the answer is HTTP/1.0 too.
-                *response.version_mut() = self.line.version;
+                *response.version_mut() = self.0.line.version;
             }
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
         }
         if cell.arena().tells_envoy() {
-            response
-                .headers_mut()
-                .insert(ENVOY, HeaderValue::from_static("true"));
+            let told = HeaderValue::from_static("true");
+            response.headers_mut().insert(ENVOY, told);
         }
     }
 
     /// Counts bytes of the answer that the server took.
     #[inline]
     pub(crate) fn note_sent(&mut self, bytes: usize) {
-        self.sent += bytes as u64;
+        self.0.sent += bytes as u64;
     }
 
     /// Whether what becomes of the request now is the cutoff's doing.
     pub(crate) fn is_cut(&self) -> bool {
-        let orders = self.guard.cell().orders();
-        self.stage != Stage::Over && (orders.phase() == Phase::Cutoff || orders.says(Orders::CUT))
+        let orders = self.0.guard.cell().orders();
+        self.0.stage != Stage::Over && (orders.phase() == Phase::Cutoff || orders.says(Orders::CUT))
     }
 
     /// Whether the request must let go now by itself, because nobody here can drop its connection.
     pub(crate) fn is_cut_loose(&self) -> bool {
-        let cell = self.guard.cell();
+        let cell = self.0.guard.cell();
         cell.orders().says(Orders::CUT) && !cell.is_live()
     }
 
     /// What becomes of it from now on is nobody's fault.
     #[inline]
     pub(crate) fn finish(&mut self) {
-        self.stage = Stage::Over;
+        self.0.stage = Stage::Over;
     }
 
     pub(crate) fn is_grpc(&self) -> bool {
-        self.grpc
+        self.0.grpc
     }
 
     pub(crate) fn arena(&self) -> &'static Arena {
-        self.guard.cell().arena()
+        self.0.guard.cell().arena()
     }
 
     /// Notes that the request was cut.
     pub(crate) fn abandon(&mut self, answer: Answer, saved: bool) {
-        self.stage = Stage::Over;
-        let cell = self.guard.cell();
+        self.0.stage = Stage::Over;
+        let cell = self.0.guard.cell();
         // A server that was dropped has nobody to tell.
         let Some(tracker) = Tracker::of(cell.arena()) else {
             return;
         };
-        let query = self.line.target.as_ref().and_then(PathAndQuery::query);
         tracker.abandoned(Abandoned {
-            method: self.line.method.clone(),
-            path: self.line.path().to_owned(),
-            query: query.filter(|_| tracker.keeps_queries()).map(str::to_owned),
-            version: self.line.version,
+            method: self.0.line.method.clone(),
+            path: self.0.line.path().to_owned(),
+            query: self
+                .0
+                .line
+                .query()
+                .filter(|_| tracker.keeps_queries())
+                .map(str::to_owned),
+            version: self.0.line.version,
             peer: cell.peer(),
             connection: cell.id(),
-            age: self.line.age(),
-            upload: self.upload,
-            ran: self.ran,
+            age: self.0.line.age(),
+            upload: self.0.upload,
+            ran: self.0.ran,
             answer,
-            sent: self.sent,
+            sent: self.0.sent,
             saved,
             reason: tracker.cut_reason(),
         });
@@ -228,7 +224,7 @@ impl Drop for Head {
     /// Dropped before its end it was cut, or it failed.
     #[inline]
     fn drop(&mut self) {
-        if self.stage != Stage::Over {
+        if self.0.stage != Stage::Over {
             self.end_early();
         }
     }
@@ -237,8 +233,8 @@ impl Drop for Head {
 impl Head {
     #[cold]
     fn end_early(&mut self) {
-        match self.stage {
-            Stage::Answering if self.length.is_some_and(|length| self.sent >= length) => {}
+        match self.0.stage {
+            Stage::Answering if self.0.length.is_some_and(|length| self.0.sent >= length) => {}
             _ if !self.is_cut() => self.arena().note_failed(),
             Stage::Answering => self.abandon(Answer::Truncated, false),
             _ => self.abandon(Answer::None, false),

@@ -11,6 +11,7 @@ mod grace;
 pub mod graceful;
 mod head;
 mod health;
+mod line;
 mod log;
 mod metrics;
 mod phase;

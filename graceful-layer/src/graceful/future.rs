@@ -4,7 +4,6 @@ use std::{
     fmt,
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,13 +16,10 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::timeout;
 
-use crate::{
-    ResponseBody,
-    body::Sending,
-    drain::{Saver, Savers, within},
-    head::Head,
-    report::Answer,
-};
+use crate::{ResponseBody, body::Sending, drain::Saver, head::Head, report::Answer};
+
+#[cfg(feature = "hyper")]
+pub use super::called::Called;
 
 pin_project! {
     /// Waits for the answer. At the cutoff it runs what the handler left to be run, and answers 503 itself.
@@ -32,7 +28,6 @@ pin_project! {
         #[pin]
         inner: F,
         head: Option<Head>,
-        savers: Option<Arc<Savers>>,
         saving: Option<Saving>,
     }
 }
@@ -43,15 +38,17 @@ type Saving = Pin<Box<dyn Future<Output = bool> + Send>>;
 impl<F> ResponseFuture<F> {
     /// Calls the service, by `call`, for the request that `head` is of.
     #[inline]
-    pub(super) fn new(head: Head, call: impl FnOnce() -> F) -> Self {
-        let mut savers = None;
-        let inner = within(head.arena(), &mut savers, call);
-        Self {
-            inner,
+    pub(super) fn new(mut head: Head, call: impl FnOnce() -> F) -> Self {
+        let within = head.enter();
+        let mut this = Self {
+            inner: call(),
             head: Some(head),
-            savers,
             saving: None,
+        };
+        if let Some(head) = &mut this.head {
+            head.leave(within);
         }
+        this
     }
 }
 
@@ -62,6 +59,7 @@ where
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(head) = this.head else {
@@ -69,34 +67,35 @@ where
         };
         if this.saving.is_none() {
             head.note_run();
-            let inner = this.inner;
-            if let Poll::Ready(output) = within(head.arena(), this.savers, || inner.poll(cx)) {
+            let within = head.enter();
+            let polled = this.inner.poll(cx);
+            head.leave(within);
+            if let Poll::Ready(answered) = polled {
                 let head = this.head.take();
-                return Poll::Ready(output.map(|response| finish(response, head)));
+                return Poll::Ready(answered.map(|response| finish(response, head)));
             }
             head.park(cx);
             if !head.is_cut() {
                 return Poll::Pending;
             }
         }
-        let saving = this
-            .saving
-            .get_or_insert_with(|| save(head, this.savers.take()));
-        let saved = ready!(saving.as_mut().poll(cx));
+        let saved = ready!(poll_save(head, this.saving, cx));
         Poll::Ready(Ok(refuse(this.head.take(), saved)))
     }
 }
 
 /// Runs all savers side by side, as long as they may.
-fn save(head: &Head, savers: Option<Arc<Savers>>) -> Saving {
-    let mut savers = savers.map_or_else(Vec::new, |savers| savers.take());
-    let bound = head.arena().saving();
-    Box::pin(async move {
-        let any = !savers.is_empty();
-        any && timeout(bound.max(Duration::from_millis(1)), all(&mut savers))
-            .await
-            .is_ok()
-    })
+#[cold]
+fn poll_save(head: &mut Head, saving: &mut Option<Saving>, cx: &mut Context<'_>) -> Poll<bool> {
+    let saving = saving.get_or_insert_with(|| {
+        let mut savers = head.take_savers();
+        let bound = head.arena().saving().max(Duration::from_millis(1));
+        Box::pin(async move {
+            let any = !savers.is_empty();
+            any && timeout(bound, all(&mut savers)).await.is_ok()
+        })
+    });
+    saving.as_mut().poll(cx)
 }
 
 async fn all(savers: &mut Vec<Saver>) {
@@ -110,11 +109,22 @@ async fn all(savers: &mut Vec<Saver>) {
     .await;
 }
 
-fn finish<B: Body>(mut response: Response<B>, head: Option<Head>) -> Response<ResponseBody<B>> {
+#[inline]
+fn finish<B: Body>(response: Response<B>, head: Option<Head>) -> Response<ResponseBody<B>> {
     let Some(mut head) = head else {
         return response.map(|body| ResponseBody::new(body, Sending::Over));
     };
-    head.answer(&mut response);
+    if head.note_answer(response.body().size_hint().exact()) {
+        return dressed(response, head);
+    }
+    response.map(|body| ResponseBody::new(body, Sending::Named(head)))
+}
+
+/// Apart, so that an answer is not moved once more where there is nothing to do to it.
+#[cold]
+#[inline(never)]
+fn dressed<B: Body>(mut response: Response<B>, mut head: Head) -> Response<ResponseBody<B>> {
+    head.dress(&mut response);
     response.map(|body| ResponseBody::new(body, Sending::Named(head)))
 }
 
@@ -122,6 +132,7 @@ fn finish<B: Body>(mut response: Response<B>, head: Option<Head>) -> Response<Re
 /// so nobody is told to repeat it blindly.
 ///
 /// References: gRPC over HTTP/2, "Responses" (Trailers-Only); gRPC status codes, 14.
+#[cold]
 fn refuse<B: Body>(head: Option<Head>, saved: bool) -> Response<ResponseBody<B>> {
     let mut response = Response::new(ResponseBody::empty());
     let Some(mut head) = head else {
@@ -131,16 +142,14 @@ fn refuse<B: Body>(head: Option<Head>, saved: bool) -> Response<ResponseBody<B>>
     if head.is_grpc() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from_static("14"));
-        headers.insert(
-            "grpc-message",
-            HeaderValue::from_static("the server stops: time is up"),
-        );
+        let message = HeaderValue::from_static("the server stops: time is up");
+        headers.insert("grpc-message", message);
     } else {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     head.abandon(Answer::Refused, saved);
-    head.answer(&mut response);
+    head.dress(&mut response);
     head.finish();
     response
 }

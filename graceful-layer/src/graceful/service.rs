@@ -6,6 +6,8 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+#[cfg(feature = "hyper")]
+use super::called::Called;
 use super::future::ResponseFuture;
 use crate::{ResponseBody, Tracker, head::Head, source::Source, state::Part};
 
@@ -54,13 +56,14 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let head = begin(&self.source, &request);
         ResponseFuture::new(head, || self.inner.call(request))
     }
 }
 
-/// For hyper: a clone of the inner service is made ready and called, so nothing of this one is cloned.
+/// For hyper: a clone of the inner service is made ready and called.
 #[cfg(feature = "hyper")]
 impl<S, ReqB, ResB> hyper::service::Service<Request<ReqB>> for Graceful<S>
 where
@@ -69,16 +72,16 @@ where
 {
     type Response = Response<ResponseBody<ResB>>;
     type Error = S::Error;
-    type Future = ResponseFuture<tower::util::Oneshot<S, Request<ReqB>>>;
+    type Future = ResponseFuture<Called<S, Request<ReqB>>>;
 
+    #[inline]
     fn call(&self, request: Request<ReqB>) -> Self::Future {
         let head = begin(&self.source, &request);
-        ResponseFuture::new(head, || {
-            tower::ServiceExt::oneshot(self.inner.clone(), request)
-        })
+        ResponseFuture::new(head, || Called::new(&self.inner, request))
     }
 }
 
+#[inline]
 fn begin<B>(source: &Source, request: &Request<B>) -> Head {
     let guard = source.begin();
     source.note(request);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     conn::Peer,
-    head::Line,
+    line::Line,
     sync::{AtomicU32, AtomicU64, Mutex, Ordering::*, lock},
     tracker::Lease,
 };
@@ -96,6 +96,7 @@ impl Arena {
         lock(pool::get()).push(self);
     }
 
+    /// `shards` is a power of two, so that a thread's is found without a division.
     fn leak(shards: usize) -> &'static Self {
         let arena: &'static Self = Box::leak(Box::new(Self {
             tick: Apart(AtomicU32::new(0)),
@@ -157,7 +158,7 @@ impl Arena {
 
     /// Where this thread's requests wait.
     pub(super) fn parked(&'static self) -> &'static Mutex<Parked> {
-        &self.parked[thread_index() % self.parked.len()].0
+        &self.parked[thread_index() & (self.parked.len() - 1)].0
     }
 
     fn loose(&self) -> &[Apart<Cell>] {
@@ -185,12 +186,12 @@ impl Arena {
     #[inline]
     pub(crate) fn loose_cell(&'static self) -> &'static Cell {
         let cells = self.loose();
-        &cells[thread_index() % cells.len()].0
+        &cells[thread_index() & (cells.len() - 1)].0
     }
 
     /// Takes a connection into the tracker, told of whatever has been ordered so far (invariant 4).
     pub(crate) fn open(&'static self, peer: Peer) -> Part {
-        let home = thread_index() % self.shards.len();
+        let home = thread_index() & (self.shards.len() - 1);
         let mut shard = lock(&self.shards[home].0);
         let cell = shard.take_cell(self);
         shard.live += 1;

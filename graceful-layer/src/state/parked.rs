@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use super::Arena;
 use crate::{
-    head::Line,
+    line::Line,
     sync::{Mutex, lock},
 };
 

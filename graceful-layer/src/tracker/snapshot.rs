@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, Version};
 
-use crate::{Peer, conn::ConnState, head::Line};
+use crate::{Peer, conn::ConnState, line::Line};
 
 /// Connections by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
