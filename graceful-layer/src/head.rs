@@ -113,6 +113,7 @@ impl Head {
     #[inline]
     pub(crate) fn note_answer(&mut self, length: Option<u64>) -> bool {
         self.0.stage = Stage::Answering;
+        self.0.line.answering = true;
         self.0.length = length;
         let plain = self.0.place.is_none() && self.0.line.method != Method::HEAD;
         !plain || length.is_none() || self.0.guard.cell().orders().phase() > Phase::Serving

@@ -46,7 +46,7 @@ impl Line {
     }
 
     fn target(&self) -> &str {
-        str::from_utf8(&self.target).unwrap_or_default()
+        std::str::from_utf8(&self.target).unwrap_or_default()
     }
 
     #[inline]

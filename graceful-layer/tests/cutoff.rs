@@ -319,47 +319,6 @@ async fn envoy_is_told_from_lame_duck_on_if_it_is_wanted() {
     drain.await.unwrap();
 }
 
-/// Takes what is logged while a drain has to wait for more than its pause between two lines.
-#[cfg(feature = "tracing")]
-#[tokio::test(start_paused = true)]
-async fn the_log_names_what_is_still_open_and_what_was_cut() {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _default = tracing::subscriber::set_default(subscriber);
-    let (tracker, mut app) = app();
-    let waiting = tokio::spawn(app.call(request(Method::GET, "/wait?token=secret")));
-    sleep(SECOND).await;
-    tracker.drain(short().with_drain(11 * SECOND)).await;
-    waiting.await.unwrap().unwrap();
-
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    let count = |what: &str| text.lines().filter(|line| line.contains(what)).count();
-    assert_eq!(count("still open connections=0 requests=1"), 2, "{text}");
-    assert_eq!(count("oldest=\"GET /wait from "), 2, "{text}");
-    assert_eq!(
-        count("WARN graceful_layer: abandoned method=GET path=\"/wait\""),
-        1,
-        "{text}"
-    );
-    assert_eq!(count("phase phase=\"draining\""), 1, "{text}");
-    assert!(!text.contains("secret"), "{text}");
-}
-
 #[cfg(feature = "metrics")]
 #[tokio::test(start_paused = true)]
 async fn the_recorder_gets_the_counts() {
