@@ -37,7 +37,8 @@ pub use self::carried::Carried;
 pub use self::error::ListenError;
 pub use self::fd::HandoffFd;
 pub use self::handoff::{
-    HandoffError, Handover, Successor, SuccessorBuilder, extend, generation, leave, ready,
+    HandoffError, Handover, InheritedState, Successor, SuccessorBuilder, decline, extend,
+    generation, inherited_state, leave, ready,
 };
 pub use self::incoming::Incoming;
 pub use self::inherited::unclaimed;

@@ -462,6 +462,27 @@ fn a_unix_path_outlives_hand_overs_and_failures_and_goes_at_the_final_stop() {
 }
 
 #[test]
+fn state_of_every_size_reaches_the_next_generation() {
+    let (mut process, addr) = server_on_one();
+    for bytes in [0, 1, 1024 * 1024, 16 * 1024 * 1024 - 1] {
+        let answer = ask(&addr, &format!("state 1 {bytes}")).unwrap();
+        assert!(answer.starts_with("committed "), "{bytes}: {answer}");
+        assert_eq!(process.line("state "), format!("{bytes} true"));
+        process.ready();
+    }
+}
+
+#[test]
+fn state_that_the_successor_declines_or_that_is_too_large_changes_nothing() {
+    let (mut process, addr) = server_on_one();
+    fails_and_leaves_everything_as_it_was(&mut process, &addr, "state 2 100000", "aborted");
+    let answer = ask(&addr, "state 3 10").unwrap();
+    assert!(answer.contains("schema 3 is unknown here"), "{answer}");
+    let too_large = format!("state 1 {}", 16 * 1024 * 1024 + 1);
+    fails_and_leaves_everything_as_it_was(&mut process, &addr, &too_large, "bad-state");
+}
+
+#[test]
 fn three_hundred_listeners_of_one_name_arrive_in_their_order() {
     let addrs = ["127.0.0.1:0"; 300].join(" ");
     let (mut process, real) = server_on(&addrs);

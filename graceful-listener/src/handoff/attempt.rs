@@ -19,6 +19,7 @@ use super::process;
 use super::rollback::Rollback;
 use super::spawn::{Plan, spawn};
 use super::started::{Heard, Started};
+use super::state;
 use crate::carried::Carry;
 use crate::log;
 
@@ -28,6 +29,8 @@ use crate::log;
 pub(super) struct Attempt {
     plan: Plan,
     listeners: Vec<Arc<dyn Carry>>,
+    /// The application's state for the successor, from `Spawning` until it is sent.
+    states: Vec<Frame>,
     pid: u32,
     /// The successor, from `Spawned` on, and then what ends it.
     started: Option<Started>,
@@ -54,6 +57,7 @@ impl Attempt {
             patience: Patience::new(plan.ready_timeout),
             plan,
             listeners,
+            states: Vec::new(),
             pid: 0,
             started: None,
             rollback: None,
@@ -133,6 +137,10 @@ impl Attempt {
     }
 
     async fn spawn(&mut self) -> Event {
+        match state::frames(&self.plan.states) {
+            Ok(frames) => self.states = frames,
+            Err(error) => return self.fail(Event::Failed, error),
+        }
         match spawn(&self.plan).await {
             Ok(started) => {
                 self.pid = started.pid;
@@ -247,7 +255,10 @@ impl Attempt {
     fn introduce(&mut self) {
         self.patience = Patience::new(self.plan.ready_timeout);
         if let Some(started) = &self.started {
-            for (frame, fds) in introduction(&self.listeners) {
+            let states = std::mem::take(&mut self.states);
+            let states = states.into_iter().map(|frame| (frame, Vec::new()));
+            let parcels = introduction(&self.listeners).into_iter().chain(states);
+            for (frame, fds) in parcels.chain([(Frame::Delivered, Vec::new())]) {
                 let _ = started.channel.post(&frame, fds);
             }
         }

@@ -27,6 +27,10 @@ enum Kind {
     Aborted {
         reason: String,
     },
+    BadState {
+        name: String,
+        why: String,
+    },
     Busy,
     Exited {
         pid: u32,
@@ -102,6 +106,11 @@ impl HandoffError {
         matches!(*self.0, Kind::Aborted { .. })
     }
 
+    /// The application state for the successor is too large; nothing was started.
+    pub fn is_bad_state(&self) -> bool {
+        matches!(*self.0, Kind::BadState { .. })
+    }
+
     /// The other side does not speak the protocol, or no version of it that we do.
     pub fn is_protocol(&self) -> bool {
         matches!(*self.0, Kind::Protocol { .. })
@@ -129,6 +138,11 @@ impl HandoffError {
         Self::new(Kind::Aborted {
             reason: reason.into(),
         })
+    }
+
+    pub(super) fn bad_state(name: &str, why: String) -> Self {
+        let name = name.to_owned();
+        Self::new(Kind::BadState { name, why })
     }
 
     pub(super) fn busy() -> Self {
@@ -187,6 +201,9 @@ impl fmt::Display for HandoffError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Kind::Aborted { reason } => write!(f, "the hand-over was called off: {reason}"),
+            Kind::BadState { name, why } => {
+                write!(f, "state {name:?} cannot be handed over: {why}")
+            }
             Kind::Busy => f.write_str("a successor is being started already; wait for it"),
             Kind::Exited { pid, status } => {
                 write!(

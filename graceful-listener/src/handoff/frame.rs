@@ -7,7 +7,7 @@
 //! |---|---|---|---|
 //! | 1 HELLO | u16 min, u16 max, u32 pid, u32 generation | both, first | the versions I speak and who I am |
 //! | 2 LISTENERS | u32 total, u32 count, records | old | `count` of `total` listeners, one descriptor each |
-//! | 3 STATE | u32 schema, u8 more, blob | old | application state, in pieces |
+//! | 3 STATE | name, u32 schema, u8 more, blob | old | application state, in pieces |
 //! | 4 READY | u32 count, u32 indices | new | started; these listeners I do not want |
 //! | 5 EXTEND | u64 ms | new | I need that much longer, from now |
 //! | 6 COMMIT | | old | the listeners are yours: accept |
@@ -19,6 +19,7 @@
 //! | 12 CONN_ACK | u64 id, u8 taken | new | I have it, or close it yourself |
 //! | 13 COMMAND | text | control client | do this |
 //! | 14 ANSWER | u8 status, text | control server | done, or why not |
+//! | 15 DELIVERED | | old | you have all listeners and all state: start |
 //! | 128 LEAVE | | new | I end on purpose: do not take the listeners back |
 //!
 //! Rules for a peer of another version: both take the highest version that both ranges of HELLO
@@ -54,6 +55,7 @@ pub(super) enum Frame {
         records: Vec<Record>,
     },
     State {
+        name: String,
         schema: u32,
         more: bool,
         blob: Vec<u8>,
@@ -91,6 +93,7 @@ pub(super) enum Frame {
         status: u8,
         text: String,
     },
+    Delivered,
     Leave,
     /// Of a later version, to be skipped.
     Unknown {
@@ -142,6 +145,7 @@ impl Frame {
                 records: many(&mut r, Record::read)?,
             },
             3 => Self::State {
+                name: r.string()?,
                 schema: r.u32()?,
                 more: flag(&mut r)?,
                 blob: r.bytes()?,
@@ -173,6 +177,7 @@ impl Frame {
                 status: r.u8()?,
                 text: r.string()?,
             },
+            15 => Self::Delivered,
             LEAVE => Self::Leave,
             kind if kind >= SKIPPABLE => Self::Unknown { kind },
             _ => return Err("a frame of a type that must not be skipped is unknown here"),
@@ -196,6 +201,7 @@ impl Frame {
             Self::ConnAck { .. } => 12,
             Self::Command { .. } => 13,
             Self::Answer { .. } => 14,
+            Self::Delivered => 15,
             Self::Leave => LEAVE,
             Self::Unknown { kind } => *kind,
         }
@@ -213,8 +219,16 @@ impl Frame {
                 w.u32(*total).u32(count(records));
                 records.iter().for_each(|record| record.write(w));
             }
-            Self::State { schema, more, blob } => {
-                w.u32(*schema).u8((*more).into()).bytes(blob);
+            Self::State {
+                name,
+                schema,
+                more,
+                blob,
+            } => {
+                w.bytes(name.as_bytes())
+                    .u32(*schema)
+                    .u8((*more).into())
+                    .bytes(blob);
             }
             Self::Ready { unclaimed } => {
                 w.u32(count(unclaimed));
@@ -237,7 +251,12 @@ impl Frame {
             }
             Self::ConnAck { id, taken } => _ = w.u64(*id).u8((*taken).into()),
             Self::Answer { status, text } => _ = w.u8(*status).bytes(text.as_bytes()),
-            Self::Commit | Self::Trigger | Self::Reclaim | Self::Leave | Self::Unknown { .. } => {}
+            Self::Commit
+            | Self::Trigger
+            | Self::Reclaim
+            | Self::Delivered
+            | Self::Leave
+            | Self::Unknown { .. } => {}
         }
     }
 }

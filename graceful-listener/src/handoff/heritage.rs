@@ -15,13 +15,15 @@ use super::inbox::Message;
 use super::introduction::{agree, hello};
 use super::predecessor::Predecessor;
 use super::record::Record;
+use super::state::{Arrivals, InheritedState};
 use crate::check::Fault;
 use crate::env::{ChannelFd, of_this_process};
 use crate::error::ListenError;
 use crate::inherited::numbers;
 use crate::log;
 
-/// How long the predecessor may take to send its listeners. It does so right after the start.
+/// How long the predecessor may take to send its listeners and state. It does so right after the
+/// start.
 const GREETING: Duration = Duration::from_secs(10);
 
 pub(crate) enum Heritage {
@@ -30,6 +32,14 @@ pub(crate) enum Heritage {
     /// A predecessor is there, but it could not be understood.
     Failed(HandoffError),
     Predecessor(Box<Predecessor>),
+}
+
+/// All that the predecessor gives before READY, and which generation we are.
+#[derive(Debug, Default)]
+pub(super) struct Legacy {
+    pub(super) generation: u32,
+    pub(super) delivered: Vec<Delivered>,
+    pub(super) states: Vec<(String, InheritedState)>,
 }
 
 /// A listener as it came through the channel.
@@ -74,10 +84,7 @@ fn open(named: ChannelFd) -> Result<OwnedFd, Fault> {
 /// Meets the predecessor. If that fails it is told why, for it waits for us.
 fn inherit(channel: Channel) -> Heritage {
     match greet(&channel) {
-        Ok(Some((generation, delivered))) => {
-            let predecessor = Predecessor::new(channel, generation, delivered);
-            Heritage::Predecessor(Box::new(predecessor))
-        }
+        Ok(Some(legacy)) => Heritage::Predecessor(Box::new(Predecessor::new(channel, legacy))),
         // It died before it had sent everything, so there is nobody to wait for.
         Ok(None) => Heritage::Nobody,
         Err(error) => {
@@ -88,8 +95,8 @@ fn inherit(channel: Channel) -> Heritage {
     }
 }
 
-/// Reads HELLO, answers with ours, and reads all listeners. Returns our generation and them.
-fn greet(channel: &Channel) -> Result<Option<(u32, Vec<Delivered>)>, HandoffError> {
+/// Reads HELLO, answers with ours, and reads listeners and state.
+fn greet(channel: &Channel) -> Result<Option<Legacy>, HandoffError> {
     let deadline = Instant::now() + GREETING;
     let Some(message) = next(channel, deadline)? else {
         return Ok(None);
@@ -101,8 +108,15 @@ fn greet(channel: &Channel) -> Result<Option<(u32, Vec<Delivered>)>, HandoffErro
     // If the predecessor is gone, the next read says so.
     let _ = channel.post(&Frame::Hello(hello(generation)), Vec::new());
     agree(&theirs)?;
-    let delivered = receive(channel, deadline)?;
-    Ok(delivered.map(|delivered| (generation, delivered)))
+    let Some(delivered) = receive(channel, deadline)? else {
+        return Ok(None);
+    };
+    let states = receive_state(channel, deadline)?;
+    Ok(states.map(|states| Legacy {
+        generation,
+        delivered,
+        states,
+    }))
 }
 
 /// Reads LISTENERS frames until they are complete.
@@ -127,8 +141,28 @@ fn receive(channel: &Channel, deadline: Instant) -> Result<Option<Vec<Delivered>
     }
 }
 
-/// The next frame that means something before READY. State is for an application that asks for
-/// it; nothing here does.
+/// Reads STATE frames until DELIVERED.
+fn receive_state(
+    channel: &Channel,
+    deadline: Instant,
+) -> Result<Option<Vec<(String, InheritedState)>>, HandoffError> {
+    let mut arrivals = Arrivals::default();
+    while let Some(message) = next(channel, deadline)? {
+        match message.frame {
+            Frame::State {
+                name,
+                schema,
+                more,
+                blob,
+            } => arrivals.add(name, schema, more, blob)?,
+            Frame::Delivered => return arrivals.finish().map(Some),
+            _ => return Err(HandoffError::protocol("a frame that is out of turn")),
+        }
+    }
+    Ok(None)
+}
+
+/// The next frame that means something before READY.
 fn next(channel: &Channel, deadline: Instant) -> Result<Option<Message>, HandoffError> {
     loop {
         match channel.recv_until(deadline)? {
@@ -139,7 +173,7 @@ fn next(channel: &Channel, deadline: Instant) -> Result<Option<Message>, Handoff
                 return Err(HandoffError::aborted(reason));
             }
             Some(Message {
-                frame: Frame::State { .. } | Frame::Unknown { .. },
+                frame: Frame::Unknown { .. },
                 ..
             }) => {}
             message => return Ok(message),

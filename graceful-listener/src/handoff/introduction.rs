@@ -39,7 +39,7 @@ pub(super) fn agree(theirs: &Hello) -> Result<(), HandoffError> {
 }
 
 /// HELLO, then LISTENERS in as many frames as the limits of one message make necessary, at
-/// least one.
+/// least one. State and DELIVERED follow.
 pub(super) fn introduction(listeners: &[Arc<dyn Carry>]) -> Vec<Parcel> {
     let total = u32::try_from(listeners.len()).unwrap_or(u32::MAX);
     let mut parcels = vec![(Frame::Hello(hello(generation())), Vec::new())];

@@ -20,12 +20,14 @@ mod record;
 mod rollback;
 mod spawn;
 mod started;
+mod state;
 mod successor;
 
 pub use self::error::HandoffError;
 #[cfg(fuzzing)]
 pub use self::frame::fuzz_frame;
-pub use self::predecessor::{extend, generation, leave, ready};
+pub use self::predecessor::{decline, extend, generation, leave, ready};
+pub use self::state::{InheritedState, inherited_state};
 pub use self::successor::{Handover, Successor, SuccessorBuilder};
 
 pub(crate) use self::heritage::{Delivered, Heritage, heritage};

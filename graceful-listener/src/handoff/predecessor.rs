@@ -1,7 +1,7 @@
 //! The new process's side: READY, then nothing is accepted until COMMIT. Guards law 9.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -9,7 +9,8 @@ use tokio::sync::OnceCell;
 use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::Frame;
-use super::heritage::{Delivered, Heritage, heritage};
+use super::heritage::{Delivered, Heritage, Legacy, heritage};
+use super::state::InheritedState;
 use crate::{inherited, log};
 
 /// The process that started this one and has its listeners.
@@ -19,17 +20,21 @@ pub(crate) struct Predecessor {
     channel: Channel,
     generation: u32,
     delivered: Mutex<Vec<Delivered>>,
+    states: Mutex<Vec<(String, InheritedState)>>,
+    declined: OnceLock<String>,
     ready_sent: AtomicBool,
     serving: AtomicBool,
     outcome: OnceCell<Result<(), HandoffError>>,
 }
 
 impl Predecessor {
-    pub(super) fn new(channel: Channel, generation: u32, delivered: Vec<Delivered>) -> Self {
+    pub(super) fn new(channel: Channel, legacy: Legacy) -> Self {
         Self {
             channel,
-            generation,
-            delivered: Mutex::new(delivered),
+            generation: legacy.generation,
+            delivered: Mutex::new(legacy.delivered),
+            states: Mutex::new(legacy.states),
+            declined: OnceLock::new(),
             ready_sent: AtomicBool::new(false),
             serving: AtomicBool::new(false),
             outcome: OnceCell::new(),
@@ -45,13 +50,34 @@ impl Predecessor {
         )
     }
 
+    /// Of several of the same name the last one is meant.
+    pub(super) fn take_state(&self, name: &str) -> Option<InheritedState> {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = states.iter().rposition(|(given, _)| given == name)?;
+        Some(states.swap_remove(index).1)
+    }
+
     pub(super) fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// After READY the predecessor may have committed already, so it is too late.
+    fn decline(&self, reason: &str) -> bool {
+        if self.ready_sent.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let _ = self.declined.set(reason.to_owned());
+        let reason = reason.to_owned();
+        let _ = self.channel.post(&Frame::Abort { reason }, Vec::new());
+        true
     }
 
     /// Waits for COMMIT, or for the end of the predecessor, which leaves the listeners to us.
     /// Runs again from where it was if the task that ran it is dropped.
     async fn take_over(&self) -> Result<(), HandoffError> {
+        if let Some(reason) = self.declined.get() {
+            return Err(HandoffError::aborted(reason));
+        }
         if !self.ready_sent.swap(true, Ordering::AcqRel) {
             let unclaimed = inherited::settle_delivered();
             // If the predecessor is gone, the next read says so.
@@ -118,6 +144,19 @@ pub fn extend(by: Duration) {
     }
 }
 
+/// Tells the predecessor that this process cannot take over, and why: what it was given to start
+/// from is not for it. Returns whether it was told.
+///
+/// The predecessor serves on and reports the reason to whoever asked for the restart. This process
+/// accepts nothing from here on, [`ready`] says so, and the predecessor ends it; it should end by
+/// itself. Without a predecessor, and once `ready` was called, nothing happens.
+pub fn decline(reason: &str) -> bool {
+    match heritage() {
+        Heritage::Predecessor(predecessor) => predecessor.decline(reason),
+        _ => false,
+    }
+}
+
 /// Tells the predecessor, which may still drain, that this process ends on purpose: it was stopped,
 /// or has handed over in its turn. Otherwise its end is taken for a crash, and the predecessor takes
 /// the listeners back.
@@ -161,7 +200,7 @@ mod tests {
     /// A predecessor that is only a channel.
     fn imagined() -> (Predecessor, Channel) {
         let (old, new) = Channel::pair().unwrap();
-        (Predecessor::new(Channel::new(new), 1, Vec::new()), old)
+        (Predecessor::new(Channel::new(new), Legacy::default()), old)
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use super::channel::Channel;
 use super::error::HandoffError;
 use super::origin::Origin;
 use super::started::Started;
+use super::state::Source;
 use crate::carried::Carried;
 use crate::env::{self, ChannelFd};
 use crate::sys;
@@ -32,6 +33,7 @@ pub(super) struct Plan {
     pub(super) ready_timeout: Duration,
     /// What goes with the listeners.
     pub(super) carried: Vec<Carried>,
+    pub(super) states: Vec<Source>,
 }
 
 impl Default for Plan {
@@ -43,6 +45,7 @@ impl Default for Plan {
             env: Vec::new(),
             ready_timeout,
             carried: Vec::new(),
+            states: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::Attempt;
@@ -12,6 +13,7 @@ use super::machine::{Event, State};
 use super::origin::Origin;
 use super::predecessor::generation;
 use super::spawn::Plan;
+use super::state::Source;
 use crate::HandoffListener;
 use crate::carried::Carried;
 
@@ -67,6 +69,29 @@ impl SuccessorBuilder {
         self
     }
 
+    /// Hands application state over under `name`, in the form that `schema` numbers: what the next
+    /// process cannot build anew, such as counters, a cache's keys, session tickets.
+    ///
+    /// `make` is called in each attempt, right before the successor is started, in the task that
+    /// awaits [`start`](Self::start); so it should not take long, and what changes afterwards is
+    /// not in it. The successor reads it with [`inherited_state`](crate::inherited_state), where
+    /// the rule for schemas stands, and may [`decline`](crate::decline) it. All state together may
+    /// have 16 MiB; what is larger belongs into a file or a memfd. Of several of one name the
+    /// last one is taken.
+    pub fn state(
+        mut self,
+        name: impl Into<String>,
+        schema: u32,
+        make: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.states.push(Source {
+            name: name.into(),
+            schema,
+            make: Arc::new(make),
+        });
+        self
+    }
+
     /// Starts the successor, gives it the listeners and waits until it is ready.
     ///
     /// The program is started, receives its duplicates of the listeners, and does whatever it
@@ -87,7 +112,8 @@ impl SuccessorBuilder {
     /// [`is_busy`](HandoffError::is_busy), [`is_handed_over`](HandoffError::is_handed_over),
     /// [`is_would_kill_container`](HandoffError::is_would_kill_container),
     /// [`is_spawn_failed`](HandoffError::is_spawn_failed), [`is_exited`](HandoffError::is_exited),
-    /// [`is_timed_out`](HandoffError::is_timed_out), [`is_aborted`](HandoffError::is_aborted) and
+    /// [`is_timed_out`](HandoffError::is_timed_out), [`is_aborted`](HandoffError::is_aborted),
+    /// [`is_bad_state`](HandoffError::is_bad_state) and
     /// [`is_protocol`](HandoffError::is_protocol) tell why there is none. After each of them this
     /// process serves as before, and the next attempt may succeed.
     ///

@@ -6,6 +6,7 @@
 //! | `hold` | the same, once the client has sent another line or closed its side |
 //! | `restart START [MS]` | a successor started with `START`, ready within MS, takes over |
 //! | `start START [MS]` | the same, but it waits for `commit`, `abort` or `drop` |
+//! | `state SCHEMA BYTES` | the same as `restart`, with that state, of which a successor knows schema 1 |
 //! | `program MS PATH ARGS..` | the same as `restart` with another program |
 //! | `descendant` | what a child that uses this crate, too, finds in its environment |
 //! | `variables STARTS..` | the names of its environment variables that begin so |
@@ -18,8 +19,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use graceful_listener::{
-    HandoffError, HandoffListener, Handover, Stream, Successor, SuccessorBuilder, extend,
-    generation, leave, ready,
+    HandoffError, HandoffListener, Handover, Stream, Successor, SuccessorBuilder, decline, extend,
+    generation, inherited_state, leave, ready,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
@@ -128,6 +129,7 @@ async fn before_ready(start: &str) -> bool {
             extend(ms + super::PATIENCE);
             tokio::time::sleep(ms).await;
         }
+        ("state", _) => return read_state(),
         ("restart-early", _) => {
             let error = plan(&[]).start(&[]).await.unwrap_err();
             say(format!("too early {}", failed(&error)));
@@ -136,6 +138,28 @@ async fn before_ready(start: &str) -> bool {
         _ => {}
     }
     true
+}
+
+/// Says what state arrived; declines what it cannot read, and returns whether to go on.
+fn read_state() -> bool {
+    let numbers_again = inherited_state("numbers").unwrap();
+    let right = numbers_again.bytes == numbers(numbers_again.bytes.len());
+    say(format!("state {} {right}", numbers_again.bytes.len()));
+    let empty = inherited_state("empty").unwrap();
+    assert_eq!((empty.schema, empty.bytes.len()), (7, 0));
+    assert_eq!(inherited_state("empty"), None);
+    assert_eq!(inherited_state("other"), None);
+    if numbers_again.schema == 1 {
+        return true;
+    }
+    let why = format!("schema {} is unknown here", numbers_again.schema);
+    assert!(decline(&why));
+    assert!(!decline("once is enough"));
+    false
+}
+
+fn numbers(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|i| (i % 251) as u8).collect()
 }
 
 /// Returns whether it died, and did not leave on purpose.
@@ -160,6 +184,14 @@ async fn answer(stream: Stream, state: Arc<State>) {
             who()
         }
         ["restart", ref how @ ..] => outcome(&state, restart(&state, plan(how)).await),
+        ["state", schema, bytes] => {
+            let bytes = bytes.parse().unwrap();
+            let builder = plan(&["state"])
+                .state("numbers", 1, || vec![0])
+                .state("numbers", schema.parse().unwrap(), move || numbers(bytes))
+                .state("empty", 7, Vec::new);
+            outcome(&state, restart(&state, builder).await)
+        }
         ["program", ms, path, ref args @ ..] => {
             let ready_timeout = Duration::from_millis(ms.parse().unwrap());
             let builder = Successor::builder().program(path).args(args.to_vec());
@@ -263,6 +295,7 @@ fn failed(error: &HandoffError) -> String {
         (error.is_timed_out(), "timed-out"),
         (error.is_aborted(), "aborted"),
         (error.is_protocol(), "protocol"),
+        (error.is_bad_state(), "bad-state"),
         (error.is_would_kill_container(), "would-kill-container"),
     ];
     let kinds: Vec<_> = is

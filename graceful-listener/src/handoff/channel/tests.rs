@@ -11,6 +11,7 @@ fn ends() -> (Channel, Channel) {
 
 fn state(size: usize) -> Frame {
     Frame::State {
+        name: String::new(),
         schema: 1,
         more: false,
         blob: vec![7; size],

@@ -18,9 +18,10 @@ fn a_greeting_is_answered_and_raises_the_generation() {
         greeting((1, 9)),
         Frame::Unknown { kind: 200 },
         no_listeners(),
+        Frame::Delivered,
     ]);
-    let (generation, delivered) = greet(&channel).unwrap().unwrap();
-    assert_eq!((generation, delivered.len()), (42, 0));
+    let legacy = greet(&channel).unwrap().unwrap();
+    assert_eq!((legacy.generation, legacy.delivered.len()), (42, 0));
     let answer = old.recv_until(soon()).unwrap().unwrap().frame;
     assert_eq!(answer, Frame::Hello(hello(42)));
     assert_eq!(hello(42).versions, VERSIONS);
@@ -51,7 +52,11 @@ fn a_version_that_is_unknown_here_is_told_to_both_sides() {
 
 #[test]
 fn a_predecessor_that_dies_while_it_greets_is_nobody() {
-    for frames in [vec![], vec![greeting((1, 1))]] {
+    for frames in [
+        vec![],
+        vec![greeting((1, 1))],
+        vec![greeting((1, 1)), no_listeners()],
+    ] {
         let (channel, old) = after(&frames);
         drop(old);
         assert!(matches!(inherit(channel), Heritage::Nobody));
@@ -60,7 +65,7 @@ fn a_predecessor_that_dies_while_it_greets_is_nobody() {
 
 #[test]
 fn a_predecessor_that_dies_when_it_has_sent_everything_leaves_it_to_us() {
-    let (channel, old) = after(&[greeting((1, 1)), no_listeners()]);
+    let (channel, old) = after(&[greeting((1, 1)), no_listeners(), Frame::Delivered]);
     drop(old);
     assert!(matches!(inherit(channel), Heritage::Predecessor(_)));
 }
