@@ -461,6 +461,37 @@ fn a_unix_path_outlives_hand_overs_and_failures_and_goes_at_the_final_stop() {
     assert!(!std::fs::exists(&path).unwrap());
 }
 
+/// The harness runs `child_process` alone, and takes the other word for a second filter.
+fn check(opinion: &str, ms: u32) -> String {
+    format!("check {ms} child_process opinion-{opinion} --exact --nocapture")
+}
+
+#[test]
+fn a_program_that_does_not_pass_its_check_is_not_started() {
+    let (mut process, addr) = server_on_one();
+    let bad = check("bad", 60_000);
+    fails_and_leaves_everything_as_it_was(&mut process, &addr, &bad, "check-failed");
+    let answer = ask(&addr, &bad).unwrap();
+    assert!(answer.contains("exit status: 101"), "{answer}");
+    assert!(answer.contains("line 7: no such key"), "{answer}");
+    let hangs = check("none", 200);
+    fails_and_leaves_everything_as_it_was(&mut process, &addr, &hangs, "check-failed");
+    let answer = ask(&addr, &check("good", 60_000)).unwrap();
+    assert!(answer.starts_with("committed "), "{answer}");
+    process.ready();
+}
+
+#[test]
+fn a_veto_and_a_panic_in_it_change_nothing() {
+    let (mut process, addr) = server_on_one();
+    fails_and_leaves_everything_as_it_was(&mut process, &addr, "veto no", "vetoed");
+    assert!(ask(&addr, "veto no").unwrap().contains("a migration runs"));
+    fails_and_leaves_everything_as_it_was(&mut process, &addr, "veto panic", "vetoed");
+    let answer = ask(&addr, "veto yes").unwrap();
+    assert!(answer.starts_with("committed "), "{answer}");
+    process.ready();
+}
+
 #[test]
 fn state_of_every_size_reaches_the_next_generation() {
     let (mut process, addr) = server_on_one();

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, getpid};
+use rustix::process::getpid;
 use tokio::time::sleep_until;
 
 use super::error::HandoffError;
@@ -14,7 +14,7 @@ use super::frame::Frame;
 use super::introduction::{agree, introduction};
 use super::machine::{Action, Event, State};
 use super::patience::Patience;
-use super::predecessor::may_accept;
+use super::preflight;
 use super::process;
 use super::rollback::Rollback;
 use super::spawn::{Plan, spawn};
@@ -117,7 +117,7 @@ impl Attempt {
     /// Does the work of a state until something happens in it. Cancel safe.
     async fn next(&mut self, state: State) -> Option<Event> {
         match state {
-            State::Preflight => Some(self.preflight(getpid())),
+            State::Preflight => Some(self.preflight().await),
             State::Spawning => Some(self.spawn().await),
             State::AwaitReady => self.await_ready().await,
             State::Committing => Some(self.commit()),
@@ -126,14 +126,15 @@ impl Attempt {
         }
     }
 
-    fn preflight(&mut self, own: Pid) -> Event {
-        if own.is_init() {
-            return self.fail(Event::Failed, HandoffError::would_kill_container());
+    async fn preflight(&mut self) -> Event {
+        let passed = match preflight::allowed(&self.plan) {
+            Ok(()) => preflight::startable(&self.plan, getpid()).await,
+            refused => refused,
+        };
+        match passed {
+            Ok(()) => Event::Passed,
+            Err(error) => self.fail(Event::Failed, error),
         }
-        if !may_accept() {
-            return self.fail(Event::Failed, HandoffError::not_serving());
-        }
-        Event::Passed
     }
 
     async fn spawn(&mut self) -> Event {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,11 @@ enum Kind {
         why: String,
     },
     Busy,
+    CheckFailed {
+        program: PathBuf,
+        status: Option<ExitStatus>,
+        said: String,
+    },
     Exited {
         pid: u32,
         status: ExitStatus,
@@ -58,6 +63,9 @@ enum Kind {
     },
     UnknownProgram {
         arg0: String,
+    },
+    Vetoed {
+        reason: String,
     },
     WouldKillContainer,
 }
@@ -106,6 +114,17 @@ impl HandoffError {
         matches!(*self.0, Kind::Aborted { .. })
     }
 
+    /// The program was asked to check itself ([`check`](crate::SuccessorBuilder::check)) and found
+    /// something, or did not come to an end.
+    pub fn is_check_failed(&self) -> bool {
+        matches!(*self.0, Kind::CheckFailed { .. })
+    }
+
+    /// The application of this process is against it ([`veto`](crate::SuccessorBuilder::veto)).
+    pub fn is_vetoed(&self) -> bool {
+        matches!(*self.0, Kind::Vetoed { .. })
+    }
+
     /// The application state for the successor is too large; nothing was started.
     pub fn is_bad_state(&self) -> bool {
         matches!(*self.0, Kind::BadState { .. })
@@ -116,10 +135,11 @@ impl HandoffError {
         matches!(*self.0, Kind::Protocol { .. })
     }
 
-    /// Returns how the successor ended, if that is the cause.
+    /// Returns how the successor or its check ended, if that is the cause.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         match *self.0 {
             Kind::Exited { status, .. } => Some(status),
+            Kind::CheckFailed { status, .. } => status,
             _ => None,
         }
     }
@@ -147,6 +167,16 @@ impl HandoffError {
 
     pub(super) fn busy() -> Self {
         Self::new(Kind::Busy)
+    }
+
+    pub(super) fn check_failed(program: &Path, status: Option<ExitStatus>, said: &[u8]) -> Self {
+        let said = String::from_utf8_lossy(said);
+        let said: Vec<_> = said.lines().map(str::trim).collect();
+        Self::new(Kind::CheckFailed {
+            program: program.to_owned(),
+            status,
+            said: said.join("; "),
+        })
     }
 
     pub(super) fn exited(pid: u32, status: ExitStatus) -> Self {
@@ -185,6 +215,10 @@ impl HandoffError {
         Self::new(Kind::UnknownProgram { arg0 })
     }
 
+    pub(super) fn vetoed(reason: String) -> Self {
+        Self::new(Kind::Vetoed { reason })
+    }
+
     pub(super) fn would_kill_container() -> Self {
         Self::new(Kind::WouldKillContainer)
     }
@@ -205,6 +239,21 @@ impl fmt::Display for HandoffError {
                 write!(f, "state {name:?} cannot be handed over: {why}")
             }
             Kind::Busy => f.write_str("a successor is being started already; wait for it"),
+            Kind::CheckFailed {
+                program,
+                status,
+                said,
+            } => {
+                let program = program.display();
+                match status {
+                    Some(status) => write!(f, "{program} does not pass its own check ({status})")?,
+                    None => write!(f, "the check of {program} did not end in time")?,
+                }
+                match said.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, "; it says: {said}"),
+                }
+            }
             Kind::Exited { pid, status } => {
                 write!(
                     f,
@@ -238,6 +287,7 @@ impl fmt::Display for HandoffError {
                 "this process was started as {arg0:?}, which names no file; say where the \
                  program is with `program(path)`"
             ),
+            Kind::Vetoed { reason } => write!(f, "a successor is not wanted now: {reason}"),
             Kind::WouldKillContainer => f.write_str(
                 "this process is PID 1, so its end would kill the successor; run it under an \
                  init such as `docker run --init`, under a supervisor that keeps the sockets, or \

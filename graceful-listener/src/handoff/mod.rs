@@ -15,6 +15,7 @@ mod origin;
 mod outbox;
 mod patience;
 mod predecessor;
+mod preflight;
 mod process;
 mod record;
 mod rollback;

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::fstat;
@@ -14,6 +14,7 @@ use tokio::process::Command;
 use super::channel::Channel;
 use super::error::HandoffError;
 use super::origin::Origin;
+use super::preflight::Veto;
 use super::started::Started;
 use super::state::Source;
 use crate::carried::Carried;
@@ -34,6 +35,8 @@ pub(super) struct Plan {
     /// What goes with the listeners.
     pub(super) carried: Vec<Carried>,
     pub(super) states: Vec<Source>,
+    pub(super) check: Option<Vec<OsString>>,
+    pub(super) vetoes: Vec<Veto>,
 }
 
 impl Default for Plan {
@@ -46,6 +49,8 @@ impl Default for Plan {
             ready_timeout,
             carried: Vec::new(),
             states: Vec::new(),
+            check: None,
+            vetoes: Vec::new(),
         }
     }
 }
@@ -55,15 +60,10 @@ impl Default for Plan {
 /// A deployment that writes into the file instead of renaming over it makes exec fail for a
 /// moment (ETXTBSY); that is waited out. execve(2).
 pub(super) async fn spawn(plan: &Plan) -> Result<Started, HandoffError> {
-    let origin = Origin::recorded();
-    let program = plan
-        .program
-        .clone()
-        .or_else(|| origin.program.clone())
-        .ok_or_else(|| HandoffError::unknown_program(origin.arg0.to_string_lossy().into_owned()))?;
+    let program = program(plan)?;
     let give_up = Instant::now() + BEING_WRITTEN;
     loop {
-        match start(plan, &program, origin) {
+        match start(plan, &program) {
             Err(error)
                 if error.kind() == io::ErrorKind::ExecutableFileBusy
                     && Instant::now() < give_up =>
@@ -75,19 +75,36 @@ pub(super) async fn spawn(plan: &Plan) -> Result<Started, HandoffError> {
     }
 }
 
-fn start(plan: &Plan, program: &PathBuf, origin: &Origin) -> io::Result<Started> {
-    let (channel, theirs) = Channel::pair()?;
-    // Out of the way of the standard three, should one of them be closed here.
-    let theirs = fcntl_dupfd_cloexec(&theirs, 3)?;
+/// The path it is started by.
+pub(super) fn program(plan: &Plan) -> Result<PathBuf, HandoffError> {
+    let origin = Origin::recorded();
+    let program = plan.program.clone().or_else(|| origin.program.clone());
+    program.ok_or_else(|| HandoffError::unknown_program(origin.arg0.to_string_lossy().into_owned()))
+}
+
+/// The program in the environment of the successor, without its arguments.
+pub(super) fn command(plan: &Plan, program: &Path) -> Command {
     let mut command = Command::new(program);
     if plan.program.is_none() {
-        command.arg0(&origin.arg0);
+        command.arg0(&Origin::recorded().arg0);
     }
-    command.args(plan.args.as_ref().unwrap_or(&origin.args));
     for variable in env::of_our_start() {
         command.env_remove(variable);
     }
     command.envs(plan.env.iter().map(|(key, value)| (key, value)));
+    command
+}
+
+fn start(plan: &Plan, program: &Path) -> io::Result<Started> {
+    let (channel, theirs) = Channel::pair()?;
+    // Out of the way of the standard three, should one of them be closed here.
+    let theirs = fcntl_dupfd_cloexec(&theirs, 3)?;
+    let mut command = command(plan, program);
+    command.args(
+        plan.args
+            .as_ref()
+            .unwrap_or_else(|| &Origin::recorded().args),
+    );
     let (key, value) = named(&theirs)?.variable();
     command.env(key, value);
     sys::pass_through_exec(&mut command, theirs);

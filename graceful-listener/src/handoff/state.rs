@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::error::HandoffError;
 use super::frame::{CAP, Frame};
 use super::heritage::{Heritage, heritage};
+use super::preflight::contained;
 
 /// What all blobs of one hand-over may have together: it is held in memory on both sides.
 pub(super) const MOST: usize = 16 * 1024 * 1024;
@@ -96,7 +97,7 @@ pub(super) fn frames(sources: &[Source]) -> Result<Vec<Frame>, HandoffError> {
             );
             return Err(HandoffError::bad_state(name, why));
         }
-        let blob = make();
+        let blob = contained(&**make).map_err(|why| HandoffError::bad_state(name, why))?;
         total += blob.len();
         if total > MOST {
             let why = format!(

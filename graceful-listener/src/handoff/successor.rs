@@ -12,6 +12,7 @@ use super::error::HandoffError;
 use super::machine::{Event, State};
 use super::origin::Origin;
 use super::predecessor::generation;
+use super::preflight::Veto;
 use super::spawn::Plan;
 use super::state::Source;
 use crate::HandoffListener;
@@ -69,6 +70,24 @@ impl SuccessorBuilder {
         self
     }
 
+    /// Has the program check itself before it is started as a successor: it is run with these
+    /// arguments alone (`--check-config`), in the successor's environment, without input or output.
+    /// An exit status of 0 says that it may be started. Any other, or none within the
+    /// [`ready_timeout`](Self::ready_timeout), ends the attempt, and the end of what it said on
+    /// standard error is in the error.
+    pub fn check<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.0.check = Some(args.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Asks `veto` at the beginning of each attempt, in the task that awaits it, and gives up with
+    /// the reason that it returns: a migration runs, the machine is short of memory. A panic in it
+    /// counts as a reason. Of several, all are asked until one is against it.
+    pub fn veto(mut self, veto: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        self.0.vetoes.push(Veto(Arc::new(veto)));
+        self
+    }
+
     /// Hands application state over under `name`, in the form that `schema` numbers: what the next
     /// process cannot build anew, such as counters, a cache's keys, session tickets.
     ///
@@ -110,6 +129,7 @@ impl SuccessorBuilder {
     /// # Errors
     ///
     /// [`is_busy`](HandoffError::is_busy), [`is_handed_over`](HandoffError::is_handed_over),
+    /// [`is_vetoed`](HandoffError::is_vetoed), [`is_check_failed`](HandoffError::is_check_failed),
     /// [`is_would_kill_container`](HandoffError::is_would_kill_container),
     /// [`is_spawn_failed`](HandoffError::is_spawn_failed), [`is_exited`](HandoffError::is_exited),
     /// [`is_timed_out`](HandoffError::is_timed_out), [`is_aborted`](HandoffError::is_aborted),

@@ -6,6 +6,8 @@
 //! | `hold` | the same, once the client has sent another line or closed its side |
 //! | `restart START [MS]` | a successor started with `START`, ready within MS, takes over |
 //! | `start START [MS]` | the same, but it waits for `commit`, `abort` or `drop` |
+//! | `check MS ARGS..` | the same as `restart` after a check with ARGS |
+//! | `veto HOW` | the same as `restart` if a veto that does `HOW` lets it |
 //! | `state SCHEMA BYTES` | the same as `restart`, with that state, of which a successor knows schema 1 |
 //! | `program MS PATH ARGS..` | the same as `restart` with another program |
 //! | `descendant` | what a child that uses this crate, too, finds in its environment |
@@ -184,6 +186,19 @@ async fn answer(stream: Stream, state: Arc<State>) {
             who()
         }
         ["restart", ref how @ ..] => outcome(&state, restart(&state, plan(how)).await),
+        ["check", ms, ref args @ ..] => {
+            let builder = plan(&["good", ms]).check(args.to_vec());
+            outcome(&state, restart(&state, builder).await)
+        }
+        ["veto", how] => {
+            let how = how.to_owned();
+            let veto = move || match &*how {
+                "panic" => panic!("in the veto"),
+                "no" => Err("a migration runs".to_owned()),
+                _ => Ok(()),
+            };
+            outcome(&state, restart(&state, plan(&["good"]).veto(veto)).await)
+        }
         ["state", schema, bytes] => {
             let bytes = bytes.parse().unwrap();
             let builder = plan(&["state"])
@@ -296,6 +311,8 @@ fn failed(error: &HandoffError) -> String {
         (error.is_aborted(), "aborted"),
         (error.is_protocol(), "protocol"),
         (error.is_bad_state(), "bad-state"),
+        (error.is_vetoed(), "vetoed"),
+        (error.is_check_failed(), "check-failed"),
         (error.is_would_kill_container(), "would-kill-container"),
     ];
     let kinds: Vec<_> = is

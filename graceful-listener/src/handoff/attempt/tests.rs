@@ -1,5 +1,7 @@
 //! What an attempt makes of what the successor says, without one.
 
+use rustix::process::Pid;
+
 use super::*;
 use crate::handoff::frame::{Hello, VERSIONS};
 
@@ -68,17 +70,18 @@ fn a_successor_may_ask_for_more_time_once_it_has_greeted() {
 }
 
 /// The only test that touches the machine of this process.
-#[test]
-fn pid_1_is_refused_with_the_alternatives_and_leaves_nothing_behind() {
+#[tokio::test]
+async fn pid_1_is_refused_with_the_alternatives_and_leaves_nothing_behind() {
     let mut attempt = Attempt::begin(Plan::default(), Vec::new()).unwrap();
     assert!(
         Attempt::begin(Plan::default(), Vec::new())
             .unwrap_err()
             .is_busy()
     );
-    let event = attempt.preflight(Pid::INIT);
+    let refused = preflight::startable(&attempt.plan, Pid::INIT).await;
+    let error = refused.unwrap_err();
+    let event = attempt.fail(Event::Failed, error.clone());
     attempt.tell(event);
-    let error = attempt.cause();
     assert!(error.is_would_kill_container());
     assert!(error.to_string().contains("--init"), "{error}");
     Attempt::begin(Plan::default(), Vec::new()).unwrap();
