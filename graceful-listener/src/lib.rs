@@ -37,8 +37,9 @@ pub use self::carried::Carried;
 pub use self::error::ListenError;
 pub use self::fd::HandoffFd;
 pub use self::handoff::{
-    HandoffError, Handover, InheritedState, Successor, SuccessorBuilder, decline, extend,
-    generation, inherited_state, leave, ready,
+    Candidate, ControlCommand, ControlRequest, ControlSocket, HandoffError, Handover,
+    InheritedState, Successor, SuccessorBuilder, command, decline, extend, generation,
+    inherited_state, leave, ready, take_over,
 };
 pub use self::incoming::Incoming;
 pub use self::inherited::unclaimed;

@@ -61,6 +61,11 @@ pub(crate) fn promoted(_generation: u32) {
     );
 }
 
+/// Somebody came to the control socket who is not let in.
+pub(crate) fn sent_away(_why: impl Display) {
+    event!(warn, why = %_why, "sent away from the control socket");
+}
+
 /// The state machine of the hand-over moved.
 pub(crate) fn transition(_event: impl Debug, _state: impl Debug, _successor: u32) {
     event!(debug, event = ?_event, state = ?_state, successor = _successor, "hand-over");

@@ -35,6 +35,7 @@ pub struct ListenOptions {
     reuse_port: bool,
     only_v6: Option<bool>,
     nodelay: bool,
+    pub(crate) mode: Option<u32>,
 }
 
 impl ListenOptions {
@@ -72,6 +73,14 @@ impl ListenOptions {
     /// Whether accepted TCP connections get TCP_NODELAY; yes if not set.
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = nodelay;
+        self
+    }
+
+    /// Sets who may connect to a Unix path: the permission bits of its file, 0o600 for this user
+    /// alone. As the umask has it if not set. They are there from the first moment on Linux; on
+    /// other systems the file has those of the umask for an instant.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = Some(mode);
         self
     }
 
@@ -225,6 +234,7 @@ impl Default for ListenOptions {
             reuse_port: false,
             only_v6: None,
             nodelay: true,
+            mode: None,
         }
     }
 }

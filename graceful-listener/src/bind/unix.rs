@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::fs::{Mode, RawMode, chmod, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Bound, BoundPath, Identity, bind_and_listen, failed};
@@ -101,7 +102,20 @@ fn listen(
     options: &ListenOptions,
 ) -> Result<(), ListenError> {
     let at = SockAddr::unix(path).map_err(failed("name", addr))?;
-    bind_and_listen(socket, &at, addr, options.backlog)
+    let Some(mode) = options
+        .mode
+        .map(|bits| Mode::from_bits_truncate(bits as RawMode))
+    else {
+        return bind_and_listen(socket, &at, addr, options.backlog);
+    };
+    // On Linux the file takes its mode from the socket, less the umask; elsewhere this fails.
+    let _ = fchmod(socket, mode);
+    bind_and_listen(socket, &at, addr, options.backlog)?;
+    let is_file = path.as_os_str().as_encoded_bytes().first() != Some(&0);
+    match is_file.then(|| chmod(path, mode)) {
+        Some(Err(error)) => Err(failed("set the mode of", addr)(error.into())),
+        _ => Ok(()),
+    }
 }
 
 fn identify(path: &Path, addr: &ListenAddr) -> Result<Identity, ListenError> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::process::getpid;
 use tokio::time::sleep_until;
 
+use super::candidate::Candidate;
 use super::error::HandoffError;
 use super::frame::Frame;
 use super::introduction::{agree, introduction};
@@ -29,6 +30,8 @@ use crate::log;
 pub(super) struct Attempt {
     plan: Plan,
     listeners: Vec<Arc<dyn Carry>>,
+    /// Who asked to take over, until `Spawning`; nobody, if a process is to be started.
+    candidate: Option<Candidate>,
     /// The application's state for the successor, from `Spawning` until it is sent.
     states: Vec<Frame>,
     pid: u32,
@@ -47,13 +50,23 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// Begins, unless another attempt is under way or has succeeded.
-    pub(super) fn begin(plan: Plan, listeners: Vec<Arc<dyn Carry>>) -> Result<Self, HandoffError> {
-        process::trigger()?;
-        Ok(Self::new(plan, listeners))
+    pub(super) fn begin(
+        plan: Plan,
+        listeners: Vec<Arc<dyn Carry>>,
+        candidate: Option<Candidate>,
+    ) -> Result<Self, HandoffError> {
+        if let Err(error) = process::trigger() {
+            if let Some(candidate) = candidate {
+                candidate.refuse(error.to_string());
+            }
+            return Err(error);
+        }
+        Ok(Self::new(plan, listeners, candidate))
     }
 
-    fn new(plan: Plan, listeners: Vec<Arc<dyn Carry>>) -> Self {
+    fn new(plan: Plan, listeners: Vec<Arc<dyn Carry>>, candidate: Option<Candidate>) -> Self {
         Self {
+            candidate,
             patience: Patience::new(plan.ready_timeout),
             plan,
             listeners,
@@ -128,8 +141,8 @@ impl Attempt {
 
     async fn preflight(&mut self) -> Event {
         let passed = match preflight::allowed(&self.plan) {
-            Ok(()) => preflight::startable(&self.plan, getpid()).await,
-            refused => refused,
+            Ok(()) if self.candidate.is_none() => preflight::startable(&self.plan, getpid()).await,
+            verdict => verdict,
         };
         match passed {
             Ok(()) => Event::Passed,
@@ -142,7 +155,12 @@ impl Attempt {
             Ok(frames) => self.states = frames,
             Err(error) => return self.fail(Event::Failed, error),
         }
-        match spawn(&self.plan).await {
+        let waiting = self.candidate.take().and_then(Candidate::into_started);
+        let started = match waiting {
+            Some(started) => Ok(started),
+            None => spawn(&self.plan).await,
+        };
+        match started {
             Ok(started) => {
                 self.pid = started.pid;
                 process::set_successor(self.pid);
@@ -206,7 +224,7 @@ impl Attempt {
             return Event::Lost;
         };
         if let Some(status) = started.try_exited() {
-            return self.found_exited(status);
+            return self.found_exited(Some(status));
         }
         match started.channel.post(&Frame::Commit, Vec::new()) {
             Ok(true) => Event::Committed,
@@ -226,12 +244,15 @@ impl Attempt {
         None
     }
 
-    fn found_exited(&mut self, status: ExitStatus) -> Event {
+    fn found_exited(&mut self, status: Option<ExitStatus>) -> Event {
         let error = HandoffError::exited(self.pid, status);
         self.fail(Event::Exited, error)
     }
 
     fn fail(&mut self, event: Event, cause: HandoffError) -> Event {
+        if let Some(candidate) = self.candidate.take() {
+            candidate.refuse(cause.to_string());
+        }
         self.cause = Some(cause);
         event
     }

@@ -102,6 +102,13 @@ impl Channel {
         outbox.flush(self.socket.as_fd()).unwrap_or(true)
     }
 
+    /// Whether the other side is gone, read or not: poll(2) says so of a socket whose peer closed.
+    pub(super) fn is_closed(&self) -> bool {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::empty())];
+        let now = Timespec::default();
+        poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
+    }
+
     fn wait_readable(&self, deadline: Instant) -> Result<(), HandoffError> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

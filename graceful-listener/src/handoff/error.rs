@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::error::with_causes;
 
-/// Why a hand-over did not happen.
+/// Why a hand-over, or what was asked of a server at its control socket, did not happen.
 ///
 /// Whatever it says, the process that had the listeners goes on serving, and the next attempt
 /// starts afresh. It becomes an [`io::Error`] with `?`.
@@ -39,7 +39,10 @@ enum Kind {
     },
     Exited {
         pid: u32,
-        status: ExitStatus,
+        status: Option<ExitStatus>,
+    },
+    Failed {
+        reason: String,
     },
     HandedOver {
         pid: u32,
@@ -47,6 +50,12 @@ enum Kind {
     Io {
         step: &'static str,
         cause: io::Error,
+    },
+    NoAnswer {
+        after: Duration,
+    },
+    NobodyThere {
+        path: PathBuf,
     },
     NotServing,
     Protocol {
@@ -57,6 +66,7 @@ enum Kind {
         program: PathBuf,
         cause: io::Error,
     },
+    TooLate,
     TimedOut {
         pid: u32,
         after: Duration,
@@ -101,7 +111,10 @@ impl HandoffError {
 
     /// The other side was not ready, or said nothing, for as long as it may take.
     pub fn is_timed_out(&self) -> bool {
-        matches!(*self.0, Kind::TimedOut { .. } | Kind::SilentPredecessor)
+        matches!(
+            *self.0,
+            Kind::TimedOut { .. } | Kind::SilentPredecessor | Kind::NoAnswer { .. }
+        )
     }
 
     /// This process is PID 1: once it ends, the kernel kills the successor too.
@@ -112,6 +125,21 @@ impl HandoffError {
     /// The other side called the hand-over off, or the caller did.
     pub fn is_aborted(&self) -> bool {
         matches!(*self.0, Kind::Aborted { .. })
+    }
+
+    /// The server was asked for something ([`command`](crate::command())) and did not do it.
+    pub fn is_failed(&self) -> bool {
+        matches!(*self.0, Kind::Failed { .. })
+    }
+
+    /// No server is behind the path of the control socket.
+    pub fn is_nobody_there(&self) -> bool {
+        matches!(*self.0, Kind::NobodyThere { .. })
+    }
+
+    /// Listeners were asked for before [`take_over`](crate::take_over).
+    pub fn is_too_late(&self) -> bool {
+        matches!(*self.0, Kind::TooLate)
     }
 
     /// The program was asked to check itself ([`check`](crate::SuccessorBuilder::check)) and found
@@ -138,8 +166,7 @@ impl HandoffError {
     /// Returns how the successor or its check ended, if that is the cause.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         match *self.0 {
-            Kind::Exited { status, .. } => Some(status),
-            Kind::CheckFailed { status, .. } => status,
+            Kind::Exited { status, .. } | Kind::CheckFailed { status, .. } => status,
             _ => None,
         }
     }
@@ -179,8 +206,12 @@ impl HandoffError {
         })
     }
 
-    pub(super) fn exited(pid: u32, status: ExitStatus) -> Self {
+    pub(super) fn exited(pid: u32, status: Option<ExitStatus>) -> Self {
         Self::new(Kind::Exited { pid, status })
+    }
+
+    pub(super) fn failed(reason: String) -> Self {
+        Self::new(Kind::Failed { reason })
     }
 
     pub(super) fn handed_over(pid: u32) -> Self {
@@ -189,6 +220,14 @@ impl HandoffError {
 
     pub(super) fn io(step: &'static str, cause: io::Error) -> Self {
         Self::new(Kind::Io { step, cause })
+    }
+
+    pub(super) fn no_answer(after: Duration) -> Self {
+        Self::new(Kind::NoAnswer { after })
+    }
+
+    pub(super) fn nobody_there(path: PathBuf) -> Self {
+        Self::new(Kind::NobodyThere { path })
     }
 
     pub(super) fn not_serving() -> Self {
@@ -209,6 +248,10 @@ impl HandoffError {
 
     pub(super) fn timed_out(pid: u32, after: Duration) -> Self {
         Self::new(Kind::TimedOut { pid, after })
+    }
+
+    pub(super) fn too_late() -> Self {
+        Self::new(Kind::TooLate)
     }
 
     pub(super) fn unknown_program(arg0: String) -> Self {
@@ -255,11 +298,13 @@ impl fmt::Display for HandoffError {
                 }
             }
             Kind::Exited { pid, status } => {
-                write!(
-                    f,
-                    "successor {pid} ended before it took over ({status}); see its log"
-                )
+                write!(f, "successor {pid} ended before it took over")?;
+                match status {
+                    Some(status) => write!(f, " ({status}); see its log"),
+                    None => f.write_str("; see its log"),
+                }
             }
+            Kind::Failed { reason } => write!(f, "the server did not do it: {reason}"),
             Kind::HandedOver { pid } => {
                 write!(
                     f,
@@ -267,6 +312,13 @@ impl fmt::Display for HandoffError {
                 )
             }
             Kind::Io { step, .. } => write!(f, "cannot {step}"),
+            Kind::NoAnswer { after } => write!(
+                f,
+                "the server did not answer within {after:?}; it may still do what it was asked for"
+            ),
+            Kind::NobodyThere { path } => {
+                write!(f, "no server answers at {}", path.display())
+            }
             Kind::NotServing => f.write_str(
                 "this process has not taken over itself yet; wait for `ready` before a successor",
             ),
@@ -277,6 +329,9 @@ impl fmt::Display for HandoffError {
             Kind::SpawnFailed { program, .. } => {
                 write!(f, "cannot start the successor {}", program.display())
             }
+            Kind::TooLate => f.write_str(
+                "listeners were asked for before `take_over`; call it first, right after the start",
+            ),
             Kind::TimedOut { pid, after } => write!(
                 f,
                 "successor {pid} was not ready within {after:?}; give it more with \
@@ -313,8 +368,10 @@ impl From<HandoffError> for io::Error {
             Kind::Busy | Kind::HandedOver { .. } | Kind::NotServing => io::ErrorKind::ResourceBusy,
             Kind::Io { cause, .. } | Kind::SpawnFailed { cause, .. } => cause.kind(),
             Kind::Protocol { .. } => io::ErrorKind::InvalidData,
-            Kind::SilentPredecessor | Kind::TimedOut { .. } => io::ErrorKind::TimedOut,
-            Kind::UnknownProgram { .. } => io::ErrorKind::NotFound,
+            Kind::NoAnswer { .. } | Kind::SilentPredecessor | Kind::TimedOut { .. } => {
+                io::ErrorKind::TimedOut
+            }
+            Kind::NobodyThere { .. } | Kind::UnknownProgram { .. } => io::ErrorKind::NotFound,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)

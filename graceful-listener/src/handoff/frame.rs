@@ -17,7 +17,7 @@
 //! | 10 RECLAIM | | old | I accept again |
 //! | 11 CONN | u64 id, u32 listener, u64 requests, peer, unread bytes | old | an idle connection, one descriptor |
 //! | 12 CONN_ACK | u64 id, u8 taken | new | I have it, or close it yourself |
-//! | 13 COMMAND | text | control client | do this |
+//! | 13 COMMAND | text | control client, after its HELLO | do this; or `takeover`, and HELLO from the old one follows |
 //! | 14 ANSWER | u8 status, text | control server | done, or why not |
 //! | 15 DELIVERED | | old | you have all listeners and all state: start |
 //! | 128 LEAVE | | new | I end on purpose: do not take the listeners back |

@@ -24,7 +24,7 @@ use crate::log;
 
 /// How long the predecessor may take to send its listeners and state. It does so right after the
 /// start.
-const GREETING: Duration = Duration::from_secs(10);
+pub(super) const GREETING: Duration = Duration::from_secs(10);
 
 pub(crate) enum Heritage {
     Nobody,
@@ -52,8 +52,24 @@ pub(crate) struct Delivered {
 /// Answers from then on what it found at the first call, which may wait for the predecessor's
 /// listeners, ten seconds at most.
 pub(crate) fn heritage() -> &'static Heritage {
-    static HERITAGE: OnceLock<Heritage> = OnceLock::new();
-    HERITAGE.get_or_init(|| match of_this_process().handoff() {
+    HERITAGE.get_or_init(from_environment)
+}
+
+static HERITAGE: OnceLock<Heritage> = OnceLock::new();
+
+/// Whether nobody has asked yet.
+pub(super) fn is_open() -> bool {
+    HERITAGE.get().is_none()
+}
+
+/// Answers from then on what was found elsewhere, unless somebody has asked already.
+pub(super) fn settle(found: Heritage) -> Result<(), HandoffError> {
+    HERITAGE.set(found).map_err(|_| HandoffError::too_late())
+}
+
+/// Whoever started this process.
+pub(super) fn from_environment() -> Heritage {
+    match of_this_process().handoff() {
         Ok(None) => Heritage::Nobody,
         Err(error) => Heritage::Malformed(error),
         Ok(Some(named)) => match open(named) {
@@ -63,7 +79,7 @@ pub(crate) fn heritage() -> &'static Heritage {
             }
             Ok(socket) => inherit(Channel::new(socket)),
         },
-    })
+    }
 }
 
 /// Takes the channel if the descriptor is the socket that the variable means. If not, the
@@ -82,7 +98,7 @@ fn open(named: ChannelFd) -> Result<OwnedFd, Fault> {
 }
 
 /// Meets the predecessor. If that fails it is told why, for it waits for us.
-fn inherit(channel: Channel) -> Heritage {
+pub(super) fn inherit(channel: Channel) -> Heritage {
     match greet(&channel) {
         Ok(Some(legacy)) => Heritage::Predecessor(Box::new(Predecessor::new(channel, legacy))),
         // It died before it had sent everything, so there is nobody to wait for.

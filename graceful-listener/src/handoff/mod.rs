@@ -1,15 +1,19 @@
 //! The hand-over. The old process runs a state machine (`machine`, pure) through its driver
 //! (`attempt`, `rollback`); the new one finds out who started it (`heritage`) and waits for its
-//! turn (`predecessor`). Between them a `channel` carries `frame`s.
+//! turn (`predecessor`), or asks a running process for its place (`takeover`) at its `control`
+//! socket. Between them a `channel` carries `frame`s.
 
 mod attempt;
+mod candidate;
 mod channel;
 mod codec;
+mod control;
 mod error;
 mod frame;
 mod heritage;
 mod inbox;
 mod introduction;
+mod life;
 mod machine;
 mod origin;
 mod outbox;
@@ -23,14 +27,19 @@ mod spawn;
 mod started;
 mod state;
 mod successor;
+mod takeover;
 
+pub use self::candidate::Candidate;
+pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command};
 pub use self::error::HandoffError;
 #[cfg(fuzzing)]
 pub use self::frame::fuzz_frame;
 pub use self::predecessor::{decline, extend, generation, leave, ready};
 pub use self::state::{InheritedState, inherited_state};
 pub use self::successor::{Handover, Successor, SuccessorBuilder};
+pub use self::takeover::take_over;
 
+pub(crate) use self::control::NAME as CONTROL;
 pub(crate) use self::heritage::{Delivered, Heritage, heritage};
 pub(crate) use self::origin::Origin;
 pub(crate) use self::predecessor::may_accept;

@@ -1,4 +1,5 @@
-//! The end of a successor that must not take over: ABORT, TERM, two seconds, KILL, reap.
+//! The end of a successor that must not take over: ABORT, TERM, two seconds, KILL, reap. One that
+//! somebody else started gets ABORT only.
 
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ impl Rollback {
 
     /// Waits for its end. Cancel safe.
     pub(super) async fn run(&mut self) {
+        if !self.started.is_child() {
+            // It is told, and was not ours to start.
+            self.state = process::tell(Event::Exited).0;
+        }
         while self.state != State::Running {
             let event = match timeout(PATIENCE, self.started.exited()).await {
                 Ok(_) => Event::Exited,

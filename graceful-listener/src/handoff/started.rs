@@ -4,28 +4,31 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::Frame;
+use super::life::Life;
 
 /// From the end of the channel to the end of a process that is just ending.
 const END_TO_EXIT: Duration = Duration::from_secs(1);
+/// How often it is looked whether a stranger that broke the protocol has ended.
+const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) pid: u32,
     pub(super) channel: Channel,
-    child: Child,
+    life: Life,
 }
 
 /// What the successor did.
 pub(super) enum Heard {
     Frame(Frame),
-    Exit(ExitStatus),
+    /// With its status, if it is known.
+    Exit(Option<ExitStatus>),
     Trouble(HandoffError),
 }
 
@@ -34,8 +37,18 @@ impl Started {
         Self {
             pid: child.id().unwrap_or(0),
             channel,
-            child,
+            life: Life::Child(child),
         }
+    }
+
+    /// A process that was started by somebody else. `visible` is its number where we see it.
+    pub(super) fn stranger(pid: u32, visible: Option<u32>, channel: Channel) -> Self {
+        let life = visible.map_or(Life::Stranger(None), Life::of_stranger);
+        Self { pid, channel, life }
+    }
+
+    pub(super) fn is_child(&self) -> bool {
+        self.life.is_child()
     }
 
     /// Waits for the next thing it does, without bound. What it said before it ended comes first:
@@ -44,13 +57,15 @@ impl Started {
         let message = tokio::select! {
             biased;
             message = self.channel.recv() => message,
-            exit = self.child.wait() => return heard_exit(exit),
+            end = self.life.ended() => return heard_end(end),
         };
         match message {
             Ok(Some(message)) => Heard::Frame(message.frame),
             Err(error) => Heard::Trouble(error),
-            Ok(None) => match timeout(END_TO_EXIT, self.child.wait()).await {
-                Ok(exit) => heard_exit(exit),
+            // It keeps the channel to its end.
+            Ok(None) if !self.is_child() => Heard::Exit(None),
+            Ok(None) => match timeout(END_TO_EXIT, self.life.ended()).await {
+                Ok(end) => heard_end(end),
                 Err(_) => Heard::Trouble(HandoffError::protocol("it closed the channel")),
             },
         }
@@ -66,42 +81,52 @@ impl Started {
                 Heard::Exit(_) | Heard::Trouble(_) => break,
             }
         }
-        let status = self.exited().await?;
+        let status = self.exited().await;
         // What it said last may have been overtaken by its end; behind it the channel is closed.
         while let Ok(Ok(Some(message))) = timeout(END_TO_EXIT, self.channel.recv()).await {
             if message.frame == Frame::Leave {
                 return Ok(None);
             }
         }
-        Ok(Some(status))
+        status.map(Some)
     }
 
     /// Waits until it has ended, without bound. Cancel safe.
     pub(super) async fn exited(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait().await
+        let Self { life, channel, .. } = self;
+        let child = life.is_child();
+        let closed = async {
+            while child || !channel.is_closed() {
+                sleep(LOOK).await;
+            }
+        };
+        let status = tokio::select! {
+            end = life.ended() => end?,
+            () = closed => None,
+        };
+        status.ok_or_else(|| io::Error::other(UNKNOWN))
     }
 
-    /// Its exit status, if it has ended.
+    /// Its exit status, if it is a child and has ended.
     pub(super) fn try_exited(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+        self.life.try_ended()
     }
 
-    /// SIGTERM. The number is its own until it is reaped, and that only we do.
+    /// SIGTERM to a child.
     pub(super) fn terminate(&self) {
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(pid) = pid.and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        self.life.terminate();
     }
 
-    /// SIGKILL.
+    /// SIGKILL to a child.
     pub(super) fn kill(&mut self) {
-        let _ = self.child.start_kill();
+        self.life.kill();
     }
 }
 
-fn heard_exit(exit: io::Result<ExitStatus>) -> Heard {
-    match exit {
+const UNKNOWN: &str = "it is no child of this process, so how it ended is not known here";
+
+fn heard_end(end: io::Result<Option<ExitStatus>>) -> Heard {
+    match end {
         Ok(status) => Heard::Exit(status),
         Err(error) => Heard::Trouble(HandoffError::io("wait for the successor", error)),
     }

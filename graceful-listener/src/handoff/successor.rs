@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::Attempt;
+use super::candidate::Candidate;
 use super::error::HandoffError;
 use super::machine::{Event, State};
 use super::origin::Origin;
@@ -141,9 +142,42 @@ impl SuccessorBuilder {
     ///
     /// Outside of a tokio runtime with I/O and time enabled.
     pub async fn start(&self, listeners: &[&HandoffListener]) -> Result<Successor, HandoffError> {
+        self.attempt(listeners, None).await
+    }
+
+    /// Makes `candidate` the successor: a process that somebody else started, and that asks to
+    /// take over at the control socket ([`take_over`](crate::take_over)).
+    ///
+    /// As with [`start`](Self::start) it receives the listeners and the state, and this process
+    /// serves until [`commit`](Successor::commit). What concerns the start of a program has no
+    /// meaning here: path, arguments, environment, [`check`](Self::check), and that this process
+    /// must not be PID 1. If it fails it is told why, but not ended: that is for whoever started
+    /// it. Pass the [`ControlSocket`](crate::ControlSocket)'s listener with the others.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future rolls back, and the candidate is told.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start). Of a candidate that ended the exit status is not known.
+    pub async fn adopt(
+        &self,
+        candidate: Candidate,
+        listeners: &[&HandoffListener],
+    ) -> Result<Successor, HandoffError> {
+        self.attempt(listeners, Some(candidate)).await
+    }
+
+    async fn attempt(
+        &self,
+        listeners: &[&HandoffListener],
+        candidate: Option<Candidate>,
+    ) -> Result<Successor, HandoffError> {
         let listeners = listeners.iter().map(|listener| Carried::from(*listener));
         let carried = listeners.chain(self.0.carried.iter().cloned());
-        let mut attempt = Attempt::begin(self.0.clone(), carried.map(|one| one.0).collect())?;
+        let carried = carried.map(|one| one.0).collect();
+        let mut attempt = Attempt::begin(self.0.clone(), carried, candidate)?;
         match attempt.settle().await {
             State::Ready => Ok(Successor(attempt)),
             _ => Err(attempt.cause()),
@@ -266,7 +300,8 @@ impl Handover {
     /// # Errors
     ///
     /// Those of waitpid(2), as when something else in this process reaps its children, or ignores
-    /// SIGCHLD. The successor has died all the same, and the listeners are this process's.
+    /// SIGCHLD; and one if the successor is no child of this process, so that nobody here learns
+    /// how it ended. The successor has died all the same, and the listeners are this process's.
     pub async fn gone(&mut self) -> io::Result<Option<ExitStatus>> {
         let died = self.0.died().await;
         if !matches!(died, Ok(None)) {

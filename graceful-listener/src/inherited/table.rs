@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::claim::Candidate;
 use super::entry::{Entry, What};
 use crate::error::{Kind, ListenError};
+use crate::handoff::CONTROL;
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -83,11 +84,16 @@ pub(super) fn select(entries: &[Entry], what: What, name: Option<&str>) -> Vec<u
     }
 }
 
-/// The positions of all that are left, or of all of one name.
+/// The positions of all that are left, or of all of one name. Without a name the control socket is
+/// not meant: no server would expect it among its listeners.
 pub(super) fn left(entries: &[Entry], name: Option<&str>) -> Vec<usize> {
     let meant = |index: &usize| {
         let entry = &entries[*index];
-        entry.is_left() && name.is_none_or(|name| entry.name() == name)
+        let named = match name {
+            Some(name) => entry.name() == name,
+            None => entry.name() != CONTROL,
+        };
+        named && entry.is_left()
     };
     (0..entries.len()).filter(meant).collect()
 }

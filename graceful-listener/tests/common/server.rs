@@ -14,6 +14,10 @@
 //! | `variables STARTS..` | the names of its environment variables that begin so |
 //! | `inherited` | how many descriptors a child that has nothing to do with it inherits |
 //!
+//! With `CONTROL` it has a control socket there, which lets in whoever asks to take over, if it is
+//! ready within `READY_MS`; with `TAKEOVER` it asks for that itself first. Commands are `who`,
+//! `fail`, `drop` and `keep`.
+//!
 //! `ADDRS` are its listeners; `START` says what a successor does before it is ready.
 
 use std::sync::{Arc, Mutex};
@@ -21,8 +25,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use graceful_listener::{
-    HandoffError, HandoffListener, Handover, Stream, Successor, SuccessorBuilder, decline, extend,
-    generation, inherited_state, leave, ready,
+    Candidate, ControlCommand, ControlRequest, ControlSocket, HandoffError, HandoffListener,
+    Handover, Stream, Successor, SuccessorBuilder, decline, extend, generation, inherited_state,
+    leave, ready, take_over,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,11 +38,18 @@ use super::say;
 
 struct State {
     listeners: Mutex<Vec<HandoffListener>>,
+    control: Option<HandoffListener>,
+    kept: Mutex<Vec<ControlCommand>>,
     successor: Mutex<Option<Successor>>,
     handed_over: mpsc::UnboundedSender<Handover>,
 }
 
 impl State {
+    fn all(&self) -> Vec<HandoffListener> {
+        let listeners = self.listeners.lock().unwrap();
+        listeners.iter().chain(&self.control).cloned().collect()
+    }
+
     /// The next connection of any listener.
     async fn accept(&self) -> Stream {
         std::future::poll_fn(|cx| {
@@ -54,6 +66,13 @@ impl State {
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn run() {
     let addrs = std::env::var("ADDRS").unwrap();
+    let control = std::env::var("CONTROL").ok();
+    if std::env::var_os("TAKEOVER").is_some() {
+        match take_over(control.as_ref().unwrap()) {
+            Ok(took_over) => say(format!("took over {took_over}")),
+            Err(error) => return say(failed(&error)),
+        }
+    }
     let start = std::env::var("START").unwrap_or_default();
     let wanted = addrs
         .split(' ')
@@ -61,6 +80,10 @@ pub(crate) async fn run() {
     let listeners: Vec<_> = wanted
         .map(|addr| HandoffListener::from_env_or_bind(addr).unwrap())
         .collect();
+    let mut control = match control.map(ControlSocket::bind).transpose() {
+        Ok(control) => control,
+        Err(error) => return say(format!("no control: {error}")),
+    };
     // Handlers first: a signal may come right after the line that says that we are ready.
     let mut terminate = signal(SignalKind::terminate()).unwrap();
     if !before_ready(&start).await {
@@ -77,6 +100,8 @@ pub(crate) async fn run() {
     let (handed_over, mut handovers) = mpsc::unbounded_channel();
     let state = Arc::new(State {
         listeners: Mutex::new(listeners),
+        control: control.as_ref().map(|control| control.listener().clone()),
+        kept: Mutex::default(),
         successor: Mutex::new(None),
         handed_over,
     });
@@ -100,6 +125,11 @@ pub(crate) async fn run() {
                 }
                 say(if died { "reclaimed" } else { "left" });
             }
+            Some(request) = next(&mut control) => match request {
+                ControlRequest::TakeOver(candidate) => { open.spawn(let_in(candidate, state.clone())); }
+                ControlRequest::Command(command) => obey(command, &state),
+                _ => unreachable!(),
+            },
             _ = terminate.recv() => break,
         }
     }
@@ -110,6 +140,40 @@ pub(crate) async fn run() {
         successor.abort().await;
     }
     open.join_all().await;
+}
+
+async fn next(control: &mut Option<ControlSocket>) -> Option<ControlRequest> {
+    match control {
+        Some(control) => Some(control.next().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn let_in(candidate: Candidate, state: Arc<State>) {
+    say(format!("candidate {}", candidate.pid()));
+    let ms = std::env::var("READY_MS").unwrap_or_else(|_| "60000".to_owned());
+    let mut builder = plan(&["", &ms]).state("numbers", 1, || numbers(1000));
+    if std::env::var_os("VETO").is_some() {
+        builder = builder.veto(|| Err("a migration runs".to_owned()));
+    }
+    let successor = builder
+        .adopt(candidate, &state.all().iter().collect::<Vec<_>>())
+        .await;
+    let outcome_of = match successor {
+        Ok(successor) => successor.commit().await,
+        Err(error) => Err(error),
+    };
+    say(outcome(&state, outcome_of));
+}
+
+fn obey(command: ControlCommand, state: &State) {
+    match command.text() {
+        "who" => command.done(who()),
+        "fail" => command.failed("told to"),
+        "drop" => drop(command),
+        "keep" => state.kept.lock().unwrap().push(command),
+        other => panic!("{other}"),
+    }
 }
 
 /// Does what `START` says; returns whether to go on.
@@ -132,6 +196,10 @@ async fn before_ready(start: &str) -> bool {
             tokio::time::sleep(ms).await;
         }
         ("state", _) => return read_state(),
+        ("taken", _) => say(format!(
+            "state {}",
+            inherited_state("numbers").unwrap().bytes.len()
+        )),
         ("restart-early", _) => {
             let error = plan(&[]).start(&[]).await.unwrap_err();
             say(format!("too early {}", failed(&error)));
@@ -167,7 +235,8 @@ fn numbers(bytes: usize) -> Vec<u8> {
 /// Returns whether it died, and did not leave on purpose.
 async fn gone(handover: &mut Option<Handover>) -> bool {
     match handover {
-        Some(handover) => handover.gone().await.unwrap().is_some(),
+        // One that took over by itself is no child: it died, and nobody knows how.
+        Some(handover) => !matches!(handover.gone().await, Ok(None)),
         None => std::future::pending().await,
     }
 }
@@ -277,7 +346,7 @@ fn plan(how: &[&str]) -> SuccessorBuilder {
 }
 
 async fn start(state: &State, plan: SuccessorBuilder) -> Result<Successor, HandoffError> {
-    let listeners = state.listeners.lock().unwrap().clone();
+    let listeners = state.all();
     plan.start(&listeners.iter().collect::<Vec<_>>()).await
 }
 

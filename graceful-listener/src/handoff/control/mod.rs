@@ -1,0 +1,16 @@
+//! The control socket: how a process that is not a child of the server reaches it, to take over or
+//! to ask for something. The server's side is `socket` and `request`, the other one `client`.
+//!
+//! A connection begins with HELLO and COMMAND. Where the command is `takeover` the server then
+//! introduces itself as to a process that it started; all others get one ANSWER. Whoever is
+//! refused before that gets ABORT with the reason.
+
+mod client;
+mod request;
+mod socket;
+
+pub use self::client::command;
+pub(super) use self::client::knock;
+pub use self::request::{ControlCommand, ControlRequest};
+pub use self::socket::ControlSocket;
+pub(crate) use self::socket::NAME;

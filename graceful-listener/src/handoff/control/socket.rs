@@ -1,0 +1,210 @@
+//! The server's end of the control socket: who may come in, and what they want. Guards law 8: it
+//! is a listener like the others, and moves with them to the next generation.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::geteuid;
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::request::{ControlCommand, ControlRequest};
+use crate::bind::{BoundPath, Identity};
+use crate::error::ListenError;
+use crate::handoff::candidate::Candidate;
+use crate::handoff::channel::Channel;
+use crate::handoff::error::HandoffError;
+use crate::handoff::frame::{Frame, Hello};
+use crate::handoff::introduction::{agree, hello};
+use crate::handoff::predecessor::generation;
+use crate::handoff::takeover;
+use crate::inherited::{self, What};
+use crate::{HandoffListener, ListenAddr, Stream, log};
+
+/// The name under which it travels. `from_env` without a name does not mean it.
+pub(crate) const NAME: &str = "graceful-control";
+/// Nobody else's business.
+const MODE: u32 = 0o600;
+/// How long a client may take to say what it wants.
+const GREETING: Duration = Duration::from_secs(5);
+/// How many may be about to say it; more wait in the queue.
+const MOST: usize = 32;
+/// After an error of accept(2), which for want of descriptors would come again at once.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A socket in the file system by which a running server is reached: by [`command`](crate::command())
+/// and by processes that want to [take over](crate::take_over).
+///
+/// It belongs to the generation that serves. It is handed over with the other listeners, the path
+/// never goes away meanwhile, and it is removed at the final stop if it is still the same file. Its
+/// mode is 0600, and whoever connects has to be of this process's user or root (SO_PEERCRED); so a
+/// container that shares the folder has to share the user, too.
+///
+/// `graceful-server` does what is asked for. A server of your own awaits [`next`](Self::next) beside
+/// its accept loop, and passes [`listener`](Self::listener) to the successor with the others.
+///
+/// # References
+///
+/// [`unix(7)`](https://man7.org/linux/man-pages/man7/unix.7.html)
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: HandoffListener,
+    arriving: JoinSet<Option<ControlRequest>>,
+}
+
+impl ControlSocket {
+    /// Takes the control socket of the predecessor if it is the one at `path`, or binds one there.
+    ///
+    /// A socket that a dead server left behind is replaced. Claim it before
+    /// [`ready`](crate::ready()), as all listeners.
+    ///
+    /// # Errors
+    ///
+    /// [`is_addr_in_use`](ListenError::is_addr_in_use) if a living server is behind the path:
+    /// [take over](crate::take_over) from it, or stop it. And those of
+    /// [`HandoffListener::bind`](crate::HandoffListener::bind).
+    pub fn bind(path: impl AsRef<Path>) -> Result<Self, ListenError> {
+        Ok(Self {
+            listener: listener(path.as_ref())?,
+            arriving: JoinSet::new(),
+        })
+    }
+
+    /// Returns the listener, to be handed over with the others.
+    pub fn listener(&self) -> &HandoffListener {
+        &self.listener
+    }
+
+    /// Waits, without bound, until somebody who may asks for something.
+    ///
+    /// Whoever may not, says nothing within five seconds or speaks another protocol is sent away.
+    /// After a hand-over nobody comes, until the listener is taken back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nobody.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub async fn next(&mut self) -> ControlRequest {
+        let Self { listener, arriving } = self;
+        loop {
+            let room = arriving.len() < MOST;
+            tokio::select! {
+                Some(arrived) = arriving.join_next() => {
+                    if let Ok(Some(request)) = arrived {
+                        return request;
+                    }
+                }
+                accepted = listener.accept(), if room => match accepted {
+                    Ok((Stream::Unix(stream), _)) => _ = arriving.spawn(receive(stream)),
+                    Ok(_) => {}
+                    Err(_) => sleep(PAUSE).await,
+                }
+            }
+        }
+    }
+}
+
+/// By name and path; or, where the predecessor has the folder mounted elsewhere, by what the path
+/// leads to here.
+fn listener(path: &Path) -> Result<HandoffListener, ListenError> {
+    let options = HandoffListener::options().name(NAME).mode(MODE);
+    let addr = ListenAddr::Unix(crate::addr::absolute(path));
+    match options.from_env_or_bind(&addr) {
+        Err(error) if error.is_address_mismatch() => {}
+        result => return result,
+    }
+    let taken = match options.bind(&addr) {
+        Err(error) if error.is_addr_in_use() => error,
+        result => return result,
+    };
+    let (name, offer) = inherited::one(What::Listener, Some(NAME))?;
+    let theirs = offer.path.as_ref().map(BoundPath::identity);
+    match Identity::of_socket(path) {
+        Some(here) if theirs == Some(here) => {
+            let ours = BoundPath::new(crate::addr::absolute(path), here);
+            Ok(HandoffListener::new(
+                name,
+                addr,
+                offer.fd,
+                Some(ours),
+                true,
+                true,
+            ))
+        }
+        _ => Err(taken),
+    }
+}
+
+/// One connection, until it is known what it is for.
+async fn receive(stream: UnixStream) -> Option<ControlRequest> {
+    let visible = match admitted(&stream) {
+        Ok(pid) => pid,
+        Err(refused) => {
+            refuse(stream, &refused);
+            return None;
+        }
+    };
+    let channel = Channel::new(OwnedFd::from(stream.into_std().ok()?));
+    match timeout(GREETING, wanted(&channel)).await {
+        Ok(Ok(Some((_, text)))) if text != takeover::REQUEST => {
+            Some(ControlRequest::Command(ControlCommand::new(text, channel)))
+        }
+        Ok(Ok(Some((theirs, _)))) => {
+            let candidate = Candidate::new(theirs.pid, visible, channel);
+            Some(ControlRequest::TakeOver(candidate))
+        }
+        Ok(Err(error)) => {
+            // With the versions that we speak, for it may know better what to do about it.
+            let _ = channel.post(&Frame::Hello(hello(generation())), Vec::new());
+            let reason = error.to_string();
+            let _ = channel.post(&Frame::Abort { reason }, Vec::new());
+            log::sent_away(&error);
+            None
+        }
+        // It is gone, or says nothing.
+        Ok(Ok(None)) | Err(_) => None,
+    }
+}
+
+/// Who it is and what it wants.
+async fn wanted(channel: &Channel) -> Result<Option<(Hello, String)>, HandoffError> {
+    let mut greeting = None;
+    while let Some(message) = channel.recv().await? {
+        match (message.frame, greeting.take()) {
+            (Frame::Hello(theirs), None) => {
+                agree(&theirs)?;
+                greeting = Some(theirs);
+            }
+            (Frame::Command { text }, Some(theirs)) => return Ok(Some((theirs, text))),
+            (Frame::Unknown { .. }, before) => greeting = before,
+            _ => return Err(HandoffError::protocol("a greeting is HELLO and COMMAND")),
+        }
+    }
+    Ok(None)
+}
+
+/// Its process number, if it is visible here, provided that it is ours or root's.
+fn admitted(stream: &UnixStream) -> Result<Option<u32>, String> {
+    let peer = stream.peer_cred().map_err(|error| error.to_string())?;
+    let (uid, own) = (peer.uid(), geteuid().as_raw());
+    if uid != own && uid != 0 {
+        return Err(format!(
+            "user {uid} may not control a process of user {own}"
+        ));
+    }
+    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+    Ok(pid.filter(|pid| *pid > 0))
+}
+
+fn refuse(stream: UnixStream, why: &str) {
+    log::sent_away(why);
+    if let Ok(stream) = stream.into_std() {
+        let reason = why.to_owned();
+        let _ = Channel::new(stream.into()).post(&Frame::Abort { reason }, Vec::new());
+    }
+}
