@@ -93,8 +93,10 @@ fn a_process_that_nobody_here_started_takes_over_and_the_socket_moves_along() {
     let path = folder.path("control");
     let (mut old, addr) = start(server("127.0.0.1:0", &path));
     let socket = identity(&path);
+    let leaked = ask(&addr, "inherited").unwrap();
     let mut new = candidate("127.0.0.1:0", &path);
-    new.env("START", "taken");
+    // It is the one listener there is: the control socket does not count.
+    new.env("START", "taken").env("FROM_ENV", "1");
     let mut new = Process::start(new);
     assert_eq!(new.line("took over "), "true");
     assert_eq!(new.line("state "), "1000");
@@ -104,6 +106,8 @@ fn a_process_that_nobody_here_started_takes_over_and_the_socket_moves_along() {
     assert!(old.exit().success());
     assert_eq!(who(&addr), format!("{pid} 1"));
     assert_eq!(command(&path, "who", PATIENCE).unwrap(), format!("{pid} 1"));
+    // A child that has nothing to do with it inherits neither channel nor control socket.
+    assert_eq!(ask(&addr, "inherited").unwrap(), leaked);
     // Its successor has the same command line, TAKEOVER and all.
     assert!(
         ask(&addr, "restart good")

@@ -5,6 +5,7 @@
 mod accept;
 mod aside;
 mod connection;
+mod control;
 mod endpoint;
 mod http;
 mod log;
@@ -18,8 +19,8 @@ pub use graceful_layer::{
     Report, RequestInfo, Timeouts, Tracker, Upload,
 };
 pub use graceful_listener::{
-    self as listener, HandoffError, HandoffFd, HandoffListener, HandoffUdp, ListenAddr,
-    ListenError, Successor, SuccessorBuilder,
+    self as listener, ControlSocket, HandoffError, HandoffFd, HandoffListener, HandoffUdp,
+    ListenAddr, ListenError, Successor, SuccessorBuilder, take_over,
 };
 pub use graceful_signal::{self as signal, Cause, NotifyContext, ShutdownSignal, SignalKind};
 

@@ -5,8 +5,8 @@ use std::{error::Error, fmt};
 use graceful_listener::HandoffError;
 use tokio::sync::{mpsc, oneshot};
 
-/// Where the outcome of an attempt goes; a signal does not wait for it.
-pub(crate) type Reply = Option<oneshot::Sender<Result<u32, RestartError>>>;
+/// Whom the outcome of an attempt is told, before anything follows from it; a signal does not wait for it.
+pub(crate) type Reply = Option<Box<dyn FnOnce(Result<u32, RestartError>) + Send>>;
 
 /// Asks a server to restart, from anywhere in the program: an admin endpoint, a file watcher.
 ///
@@ -27,7 +27,9 @@ impl RestartTrigger {
     /// The restart goes on when the future is dropped; only its outcome is then not heard.
     pub async fn restart(&self) -> Result<u32, RestartError> {
         let (reply, outcome) = oneshot::channel();
-        let _ = self.0.send(Some(reply));
+        // Whoever asked may have gone.
+        let reply = move |outcome| _ = reply.send(outcome);
+        let _ = self.0.send(Some(Box::new(reply)));
         outcome.await.unwrap_or(Err(RestartError(Kind::Stopping)))
     }
 }

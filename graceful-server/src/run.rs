@@ -8,7 +8,7 @@ use std::{
 };
 
 use graceful_layer::{Beacon, Phase, Report, Tracker};
-use graceful_listener::{HandoffError, Handover, SuccessorBuilder};
+use graceful_listener::{Candidate, ControlRequest, HandoffError, Handover, SuccessorBuilder};
 use graceful_signal::{Hook, SignalKind, on_signal};
 use tokio::{
     sync::mpsc,
@@ -20,6 +20,7 @@ use crate::{
     Serve,
     accept::Acceptor,
     aside::Aside,
+    control::Control,
     log,
     restart::{Reply, RestartError},
 };
@@ -42,7 +43,8 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     let aside = Aside::new(aside, &http, serve.timeouts);
     let mut watched = std::pin::pin!(aside.watch());
     let acceptor = Acceptor::new(endpoints, tracker.clone(), http);
-    let mut server = Server::new(acceptor, aside, tracker.clone(), serve.successor);
+    let control = Control::new(serve.control, tracker.clone(), restarts.0.clone());
+    let mut server = Server::new(acceptor, aside, control, tracker.clone(), serve.successor);
 
     tokio::select! {
         biased;
@@ -57,6 +59,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
         let Server {
             acceptor,
             aside,
+            control,
             attempts,
             handover,
             accepting,
@@ -67,13 +70,15 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
             biased;
             report = &mut drain => {
                 aside.end(watched).await;
+                control.closed(&report);
                 return Ok(report);
             }
             () = &mut watched => {}
             () = tracker.reached(Phase::Draining), if accepting.is_some() && !*sealing => server.seal(),
             () = sleep(RESEAL), if *sealing => server.seal(),
-            Some(reply) = restarts.1.recv() => server.attempt(reply),
+            Some(reply) = restarts.1.recv() => server.attempt(None, reply),
             Some(attempt) = attempts.join_next() => server.attempted(attempt),
+            request = control.next() => server.asked(request),
             status = gone(handover) => server.reclaim(status),
             () = poll_fn(|cx| acceptor.poll_accept(cx)), if accepting.is_some() && !*sealing => {}
             () = poll_fn(|cx| aside.poll_accept(cx)) => {}
@@ -85,6 +90,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
 struct Server {
     acceptor: Acceptor,
     aside: Aside,
+    control: Control,
     tracker: Tracker,
     successor: SuccessorBuilder,
     attempts: JoinSet<Attempt>,
@@ -105,6 +111,7 @@ impl Server {
     fn new(
         acceptor: Acceptor,
         aside: Aside,
+        control: Control,
         tracker: Tracker,
         successor: SuccessorBuilder,
     ) -> Self {
@@ -113,6 +120,7 @@ impl Server {
         Self {
             acceptor,
             aside,
+            control,
             tracker,
             successor,
             attempts,
@@ -132,25 +140,48 @@ impl Server {
         }
     }
 
-    /// Starts a successor in a task of its own. While one is being started the next attempt fails as busy.
-    fn attempt(&mut self, reply: Reply) {
-        if let Some(handover) = &self.handover {
-            return answer(reply, Err(RestartError::handed_over(handover.pid())));
+    /// Somebody asks for something at the control socket.
+    fn asked(&mut self, request: ControlRequest) {
+        match request {
+            ControlRequest::Command(command) => self.control.obey(command),
+            ControlRequest::TakeOver(candidate) => self.attempt(Some(candidate), None),
+            _ => {}
         }
-        if self.tracker.phase() > Phase::LameDuck {
-            return answer(reply, Err(RestartError::stopping()));
+    }
+
+    /// Has a successor, started or adopted in a task of its own. Meanwhile the next attempt fails as busy.
+    fn attempt(&mut self, candidate: Option<Candidate>, reply: Reply) {
+        if let Some(refused) = self.no_successor() {
+            if let Some(candidate) = candidate {
+                candidate.refuse(refused.to_string());
+            }
+            return answer(reply, Err(refused));
         }
         let mut listeners = self.acceptor.listeners();
         listeners.extend(self.aside.listeners());
+        listeners.extend(self.control.listener());
         let successor = self.successor.clone();
         self.attempts.spawn(async move {
             let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
-            let outcome = match successor.start(&listeners).await {
+            let successor = match candidate {
+                Some(candidate) => successor.adopt(candidate, &listeners).await,
+                None => successor.start(&listeners).await,
+            };
+            let outcome = match successor {
                 Ok(successor) => successor.commit().await,
                 Err(error) => Err(error),
             };
             Attempt { outcome, reply }
         });
+    }
+
+    /// Why there can be no successor now.
+    fn no_successor(&self) -> Option<RestartError> {
+        match &self.handover {
+            Some(handover) => Some(RestartError::handed_over(handover.pid())),
+            None if self.tracker.phase() > Phase::LameDuck => Some(RestartError::stopping()),
+            None => None,
+        }
     }
 
     fn attempted(&mut self, attempt: Result<Attempt, JoinError>) {
@@ -178,6 +209,7 @@ impl Server {
             // It was stopped, or has handed over in its turn: nobody wants the listeners back.
             Ok(None) => {
                 self.aside.close();
+                self.control.close();
                 return self.acceptor.close();
             }
             Ok(Some(status)) => status.to_string(),
@@ -199,8 +231,7 @@ fn answer(reply: Reply, outcome: Result<u32, RestartError>) {
         log::not_restarted(error);
     }
     if let Some(reply) = reply {
-        // Whoever asked may have gone.
-        let _ = reply.send(outcome);
+        reply(outcome);
     }
 }
 

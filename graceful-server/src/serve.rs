@@ -10,7 +10,7 @@ use std::{
 
 use ::http::{Request, Response};
 use graceful_layer::{Grace, Report, Timeouts, Tracker};
-use graceful_listener::{HandoffListener, Successor, SuccessorBuilder};
+use graceful_listener::{ControlSocket, HandoffListener, Successor, SuccessorBuilder};
 use graceful_signal::{ShutdownSignal, SignalKind};
 use http_body::Body;
 use hyper::{
@@ -106,6 +106,7 @@ pub struct Serve {
     pub(crate) stop: ShutdownSignal,
     pub(crate) restart_kinds: Vec<SignalKind>,
     pub(crate) restarts: (mpsc::UnboundedSender<Reply>, mpsc::UnboundedReceiver<Reply>),
+    pub(crate) control: Option<ControlSocket>,
     pub(crate) successor: SuccessorBuilder,
     pub(crate) on_serving: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -122,6 +123,7 @@ impl Serve {
             stop: ShutdownSignal::never(),
             restart_kinds: Vec::new(),
             restarts: mpsc::unbounded_channel(),
+            control: None,
             successor: Successor::builder(),
             on_serving: None,
         }
@@ -159,6 +161,25 @@ impl Serve {
     /// A handle that restarts this server from within the program.
     pub fn restart_trigger(&self) -> RestartTrigger {
         RestartTrigger(self.restarts.0.clone())
+    }
+
+    /// Does what is asked for at `socket`, from outside of the program and with an answer: lets a process take over that
+    /// somebody else started ([`take_over`](crate::take_over)), and obeys the commands of
+    /// [`listener::command`](crate::listener::command()):
+    ///
+    /// | command | does | is answered |
+    /// |---|---|---|
+    /// | `status` | | with phase, generation, pid, connections and requests in flight, as one line of JSON |
+    /// | `drain` | begins the stop, as the stop signal does | at once |
+    /// | `drain wait` | the same, or waits for the one that has begun | at the end, with the report |
+    /// | `resume` | takes a lame duck back | at once |
+    /// | `restart` | starts a successor | when that has taken over, or with the reason why not |
+    /// | `cutoff` | cuts what is left | at once |
+    ///
+    /// The socket is answered to the end of the drain, and moves to the successor with the listeners.
+    pub fn control(mut self, socket: ControlSocket) -> Self {
+        self.control = Some(socket);
+        self
     }
 
     /// How long each phase of the stop may take.

@@ -18,7 +18,7 @@
 //! ready within `READY_MS`; with `TAKEOVER` it asks for that itself first. Commands are `who`,
 //! `fail`, `drop` and `keep`.
 //!
-//! `ADDRS` are its listeners; `START` says what a successor does before it is ready.
+//! `ADDRS` are its listeners, of which with `FROM_ENV` the only one has to be inherited; `START` says what a successor does before it is ready.
 
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -78,7 +78,10 @@ pub(crate) async fn run() {
         .split(' ')
         .take(if start == "first-only" { 1 } else { usize::MAX });
     let listeners: Vec<_> = wanted
-        .map(|addr| HandoffListener::from_env_or_bind(addr).unwrap())
+        .map(|addr| match std::env::var_os("FROM_ENV") {
+            None => HandoffListener::from_env_or_bind(addr).unwrap(),
+            Some(_) => HandoffListener::from_env().unwrap(),
+        })
         .collect();
     let mut control = match control.map(ControlSocket::bind).transpose() {
         Ok(control) => control,

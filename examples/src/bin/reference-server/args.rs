@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use graceful_server::{Grace, ListenAddr, Platform, Protocol};
+use graceful_examples::duration;
+use graceful_server::{Grace, HandoffError, ListenAddr, Platform, Protocol, take_over};
 
 use crate::pid_file::PidFile;
 
@@ -68,11 +69,11 @@ pub(crate) struct Args {
     pub(crate) start_delay: Duration,
 
     /// Control socket for takeover and commands
-    #[arg(long, value_name = "PATH", hide = true)]
-    control: Option<PathBuf>,
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
 
     /// Takes the listeners of whoever answers at --control
-    #[arg(long, requires = "control", hide = true)]
+    #[arg(long, requires = "control")]
     takeover: bool,
 
     /// Stays as supervisor with a stable process id, and runs the same command line as worker
@@ -168,11 +169,20 @@ impl Args {
         PidFile::new(self.pid_file.clone())
     }
 
+    /// Asks whoever serves at --control for its place. If nobody does, this process is the first.
+    pub(crate) fn take_over(&self) -> Result<(), HandoffError> {
+        if let (true, Some(path)) = (self.takeover, &self.control) {
+            if !take_over(path)? {
+                tracing::info!(path = %path.display(), "nobody to take over from");
+            }
+        }
+        Ok(())
+    }
+
     /// A flag that is known and does nothing would be believed to do something.
     pub(crate) fn refuse_what_is_not_there(&self) -> Result<(), String> {
         let given = [
             ("--tls-cert", self.tls_cert.is_some()),
-            ("--control", self.control.is_some()),
             ("--supervise", self.supervise),
         ];
         match given.iter().find(|(_, given)| *given) {
@@ -180,21 +190,6 @@ impl Args {
             None => Ok(()),
         }
     }
-}
-
-/// `500ms`, `5s`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: fn(f64) -> f64 = match &text[digits.len()..] {
-        "ms" => |number| number / 1000.0,
-        "s" => |number| number,
-        "m" => |number| number * 60.0,
-        _ => return Err("write it with its unit: 500ms, 5s, 2m".into()),
-    };
-    let number: f64 = digits
-        .parse()
-        .map_err(|_| format!("{digits:?} is no number"))?;
-    Duration::try_from_secs_f64(unit(number)).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -206,22 +201,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_need_their_unit() {
-        for (text, ms) in [
-            ("500ms", 500),
-            ("5s", 5000),
-            ("1.5s", 1500),
-            ("2m", 120_000),
-            ("0s", 0),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
-        }
-        for text in ["", "5", "s", "-1s", "5h", "1e99s", "five s"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 
     #[test]
@@ -238,12 +217,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused_by_name() {
-        for flags in [
-            "--tls-cert a --tls-key b",
-            "--control c",
-            "--control c --takeover",
-            "--supervise",
-        ] {
+        for flags in ["--tls-cert a --tls-key b", "--supervise"] {
             let args = Args::parse_from(format!("x {flags}").split_whitespace());
             let refused = args.refuse_what_is_not_there().unwrap_err();
             assert!(

@@ -8,8 +8,9 @@
 //!
 //! # Order of events
 //! 1. Signals are caught first: from here on none of them kills by accident.
-//! 2. All listeners are taken over from a predecessor or a service manager, or bound, before anything that takes time:
-//!    a mistake shows at once, and what nobody claims is closed when the process is ready.
+//! 2. All listeners are taken over from a predecessor, a running server at its control socket or a service manager, or
+//!    bound, before anything that takes time: a mistake shows at once, and what nobody claims is closed when the process
+//!    is ready.
 //! 3. The application is made. It looks at the phase through the tracker that the server counts in.
 //! 4. The server is awaited. It says READY to the predecessor, waits for its COMMIT, and only then runs the hook that
 //!    says `ready` to everybody else.
@@ -37,7 +38,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use graceful_server::{HandoffListener, Report, Serve, SignalKind, Successor, Tracker, serve};
+use graceful_server::{
+    ControlSocket, HandoffListener, Report, Serve, SignalKind, Successor, Tracker, serve,
+};
 use tokio::time::sleep;
 
 use crate::args::Args;
@@ -65,6 +68,7 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
     args.refuse_what_is_not_there()?;
     let tracker = Tracker::new();
     let stop = signals::stop(&tracker)?;
+    args.take_over()?;
     let status = Status::new(tracker.clone(), Identity::of_this_process());
     let _hooks = signals::listen(&status)?;
 
@@ -108,12 +112,14 @@ fn claim(args: &Args) -> Result<Listeners, Box<dyn Error>> {
     Ok(Listeners {
         main: args.listen.iter().map(claim).collect::<Result<_, _>>()?,
         admin: args.admin.as_ref().map(claim).transpose()?,
+        control: args.control.as_ref().map(ControlSocket::bind).transpose()?,
     })
 }
 
 struct Listeners {
     main: Vec<HandoffListener>,
     admin: Option<HandoffListener>,
+    control: Option<ControlSocket>,
 }
 
 /// All of them under one drain, but for the operators' listener, which answers to its end.
@@ -123,7 +129,10 @@ fn server(listeners: Listeners, status: &Status) -> Option<Serve> {
         .main
         .into_iter()
         .map(|listener| serve(listener, app.clone()));
-    let server = main.reduce(Serve::and)?;
+    let mut server = main.reduce(Serve::and)?;
+    if let Some(socket) = listeners.control {
+        server = server.control(socket);
+    }
     Some(match listeners.admin {
         Some(listener) => {
             let admin = admin::router(status, server.restart_trigger());

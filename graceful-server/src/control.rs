@@ -1,0 +1,127 @@
+//! What is asked for at the control socket, and the answers (law 5: a lame duck ends on command).
+
+use std::{error::Error, future::pending, sync::Arc};
+
+use graceful_layer::{Report, Tracker};
+use graceful_listener::{ControlCommand, ControlRequest, ControlSocket, HandoffListener};
+use tokio::sync::mpsc;
+
+use crate::restart::Reply;
+
+#[derive(Debug)]
+pub(crate) struct Control {
+    socket: Option<ControlSocket>,
+    tracker: Tracker,
+    restarts: mpsc::UnboundedSender<Reply>,
+    /// Who waits for the end of the stop.
+    waiting: Vec<ControlCommand>,
+}
+
+impl Control {
+    pub(crate) fn new(
+        socket: Option<ControlSocket>,
+        tracker: Tracker,
+        restarts: mpsc::UnboundedSender<Reply>,
+    ) -> Self {
+        let waiting = Vec::new();
+        Self {
+            socket,
+            tracker,
+            restarts,
+            waiting,
+        }
+    }
+
+    /// To be handed over with the others.
+    pub(crate) fn listener(&self) -> Option<Arc<HandoffListener>> {
+        let socket = self.socket.as_ref()?;
+        Some(Arc::new(socket.listener().clone()))
+    }
+
+    /// Waits until somebody asks for something; for ever without a socket.
+    pub(crate) async fn next(&mut self) -> ControlRequest {
+        match &mut self.socket {
+            Some(socket) => socket.next().await,
+            None => pending().await,
+        }
+    }
+
+    /// A successor has it, and has left on purpose.
+    pub(crate) fn close(&mut self) {
+        self.socket = None;
+    }
+
+    pub(crate) fn obey(&mut self, command: ControlCommand) {
+        match command.text() {
+            "status" => command.done(self.status()),
+            "drain" => self.verdict(command, self.tracker.begin(), "draining"),
+            "drain wait" => {
+                // If not by this command, the stop has begun by another.
+                self.tracker.begin();
+                self.waiting.push(command);
+            }
+            "resume" => self.resume(command),
+            "cutoff" => self.verdict(command, self.tracker.cutoff(), "cutting what is left"),
+            "restart" => self.restart(command),
+            unknown => {
+                let why = format!(
+                    "{unknown:?} is unknown here; known are status, drain, drain wait, resume, restart, cutoff"
+                );
+                command.failed(why);
+            }
+        }
+    }
+
+    /// The stop is over.
+    pub(crate) fn closed(&mut self, report: &Report) {
+        for command in self.waiting.drain(..) {
+            command.done(report.to_string());
+        }
+    }
+
+    fn status(&self) -> String {
+        let (phase, in_flight) = (self.tracker.phase(), self.tracker.in_flight());
+        let connections = self.tracker.counts().total();
+        let (pid, generation) = (std::process::id(), graceful_listener::generation());
+        format!(
+            r#"{{"phase":"{phase}","generation":{generation},"pid":{pid},"connections":{connections},"in_flight":{in_flight}}}"#
+        )
+    }
+
+    fn verdict(&self, command: ControlCommand, done: bool, what: &str) {
+        match done {
+            true => command.done(what),
+            false => command.failed(format!("the phase is {} already", self.tracker.phase())),
+        }
+    }
+
+    fn resume(&mut self, command: ControlCommand) {
+        if !self.tracker.resume() {
+            let phase = self.tracker.phase();
+            return command.failed(format!(
+                "only a lame duck resumes, and the phase is {phase}"
+            ));
+        }
+        for waiting in self.waiting.drain(..) {
+            waiting.failed("the stop was taken back");
+        }
+        command.done("serving again");
+    }
+
+    /// The answer is on its way before this process can end for it.
+    fn restart(&self, command: ControlCommand) {
+        let reply = move |outcome| match outcome {
+            Ok(pid) => command.done(format!("process {pid} serves")),
+            Err(error) => command.failed(chain(&error)),
+        };
+        let _ = self.restarts.send(Some(Box::new(reply)));
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
+    }
+}
