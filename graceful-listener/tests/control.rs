@@ -189,6 +189,22 @@ fn the_old_process_serves_again_if_one_that_took_over_dies_while_it_drains() {
 }
 
 #[test]
+fn a_candidate_whose_predecessor_dies_before_commit_serves() {
+    let folder = Folder::new();
+    let path = folder.path("control");
+    let (mut old, addr) = start(server("127.0.0.1:0", &path));
+    let mut new = candidate("127.0.0.1:0", &path);
+    new.env("START", "wait=500");
+    let mut new = Process::start(new);
+    assert_eq!(new.line("took over "), "true");
+    signal(old.pids[0], Signal::KILL);
+    old.exit();
+    assert_eq!(new.ready().1, 1);
+    assert!(who(&addr).ends_with(" 1"));
+    assert!(command(&path, "who", PATIENCE).unwrap().ends_with(" 1"));
+}
+
+#[test]
 fn a_takeover_that_fails_changes_nothing() {
     let folder = Folder::new();
     let path = folder.path("control");
@@ -241,6 +257,15 @@ fn a_candidate_is_told_why_it_is_refused() {
     assert_eq!(ask(&addr, "abort").unwrap(), "aborted");
 }
 
+/// Of each thread: pid (name) state …
+fn is_stopped(pid: u32) -> bool {
+    let mut threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.all(|thread| {
+        let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with('T')
+    })
+}
+
 #[test]
 fn a_server_that_is_stopped_is_not_waited_for_and_then_serves_on() {
     let folder = Folder::new();
@@ -248,6 +273,7 @@ fn a_server_that_is_stopped_is_not_waited_for_and_then_serves_on() {
     let (old, addr) = start(server("127.0.0.1:0", &path));
     let before = who(&addr);
     signal(old.pids[0], Signal::STOP);
+    until("all its threads are stopped", || is_stopped(old.pids[0]));
     let late = command(&path, "who", Duration::from_millis(200)).unwrap_err();
     assert!(late.is_timed_out());
     let mut new = Process::start(candidate("127.0.0.1:0", &path));

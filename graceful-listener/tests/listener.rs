@@ -153,6 +153,24 @@ fn a_unix_path_left_by_a_dead_server_is_replaced() {
 }
 
 #[test]
+fn a_unix_path_has_the_mode_that_is_asked_for_also_where_it_replaces_a_dead_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    for (path, mode) in [("new", 0o600), ("wide", 0o666), ("dead", 0o660)] {
+        let path = folder.path(path);
+        if mode == 0o660 {
+            drop(UnixListener::bind(&path).unwrap());
+        }
+        let options = HandoffListener::options().mode(mode);
+        let _listener = options.bind(format!("unix:{path}")).unwrap();
+        let permissions = std::fs::metadata(&path).unwrap().permissions();
+        assert_eq!(permissions.mode() & 0o777, mode, "{path}");
+    }
+    let name = format!("unix:@gl-mode-{}", std::process::id());
+    HandoffListener::options().mode(0o600).bind(name).unwrap();
+}
+
+#[test]
 fn a_path_that_is_no_socket_is_never_replaced() {
     let folder = Folder::new();
     let file = folder.path("file");

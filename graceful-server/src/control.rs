@@ -54,6 +54,10 @@ impl Control {
     pub(crate) fn obey(&mut self, command: ControlCommand) {
         match command.text() {
             "status" => command.done(self.status()),
+            // It came right before the socket moved, and means whoever has it now.
+            "drain" | "drain wait" | "resume" | "cutoff" if self.tracker.is_handed_over() => {
+                command.failed("a successor has just taken over; ask again");
+            }
             "drain" => self.verdict(command, self.tracker.begin(), "draining"),
             "drain wait" => {
                 // If not by this command, the stop has begun by another.
