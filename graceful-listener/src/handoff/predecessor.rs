@@ -53,8 +53,10 @@ impl Predecessor {
     /// Of several of the same name the last one is meant.
     pub(super) fn take_state(&self, name: &str) -> Option<InheritedState> {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = states.iter().rposition(|(given, _)| given == name)?;
-        Some(states.swap_remove(index).1)
+        let last = states.iter().rposition(|(given, _)| given == name)?;
+        let state = states.swap_remove(last).1;
+        states.retain(|(given, _)| given != name);
+        Some(state)
     }
 
     pub(super) fn generation(&self) -> u32 {
@@ -148,8 +150,8 @@ pub fn extend(by: Duration) {
 /// from is not for it. Returns whether it was told.
 ///
 /// The predecessor serves on and reports the reason to whoever asked for the restart. This process
-/// accepts nothing from here on, [`ready`] says so, and the predecessor ends it; it should end by
-/// itself. Without a predecessor, and once `ready` was called, nothing happens.
+/// accepts nothing from here on, and [`ready`] says so: it should end, and a predecessor that
+/// started it sees to that. Without a predecessor, and once `ready` was called, nothing happens.
 pub fn decline(reason: &str) -> bool {
     match heritage() {
         Heritage::Predecessor(predecessor) => predecessor.decline(reason),

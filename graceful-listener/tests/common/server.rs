@@ -218,6 +218,7 @@ fn read_state() -> bool {
     let numbers_again = inherited_state("numbers").unwrap();
     let right = numbers_again.bytes == numbers(numbers_again.bytes.len());
     say(format!("state {} {right}", numbers_again.bytes.len()));
+    assert_eq!(inherited_state("numbers"), None);
     let empty = inherited_state("empty").unwrap();
     assert_eq!((empty.schema, empty.bytes.len()), (7, 0));
     assert_eq!(inherited_state("empty"), None);
