@@ -56,7 +56,7 @@ pub(super) async fn startable(plan: &Plan, own: Pid) -> Result<(), HandoffError>
         return Err(HandoffError::would_kill_container());
     }
     let program = program(plan)?;
-    // A name without a slash is looked up by whoever starts it.
+    // What is not a whole path is looked up by whoever starts it.
     if program.is_absolute() {
         access(&program, Access::EXEC_OK)
             .map_err(|error| HandoffError::spawn_failed(program.clone(), error.into()))?;
