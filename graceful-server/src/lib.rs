@@ -11,6 +11,9 @@ mod log;
 mod restart;
 mod run;
 mod serve;
+#[cfg(feature = "tls")]
+mod tls;
+mod transport;
 
 pub use graceful_layer::{
     self as layer, Abandoned, Answer, Beacon, ConnInfo, ConnState, ConnTrackingLayer, Counts, Cut,
@@ -23,8 +26,12 @@ pub use graceful_listener::{
 };
 pub use graceful_signal::{self as signal, Cause, NotifyContext, ShutdownSignal, SignalKind};
 
+#[cfg(feature = "tls")]
+pub use self::tls::{TlsConfig, TlsError};
 pub use self::{
     http::Protocol,
     restart::{RestartError, RestartTrigger},
     serve::{Serve, serve, serve_make},
 };
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
