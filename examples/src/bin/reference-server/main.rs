@@ -37,7 +37,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use graceful_server::{HandoffListener, Report, Serve, SignalKind, Successor, Tracker, serve};
+use graceful_server::{
+    HandoffListener, Report, Serve, SignalKind, Successor, TlsConfig, Tracker, serve,
+};
 use tokio::time::sleep;
 
 use crate::args::Args;
@@ -79,7 +81,7 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
     }
     args.warn_of_misfits();
     let serving = Serving::new(&listeners, &args, &status);
-    let server = server(listeners, &status)
+    let server = server(listeners, args.tls()?, &status)
         .ok_or("there is no --listen")?
         .with_tracker(tracker)
         .stop_on(stop.clone())
@@ -116,14 +118,17 @@ struct Listeners {
     admin: Option<HandoffListener>,
 }
 
-/// All of them under one drain, but for the operators' listener, which answers to its end.
-fn server(listeners: Listeners, status: &Status) -> Option<Serve> {
+/// All of them under one drain, but for the operators' listener, which answers to its end, and without TLS.
+fn server(listeners: Listeners, tls: Option<TlsConfig>, status: &Status) -> Option<Serve> {
     let app = app::router(status);
     let main = listeners
         .main
         .into_iter()
         .map(|listener| serve(listener, app.clone()));
-    let server = main.reduce(Serve::and)?;
+    let mut server = main.reduce(Serve::and)?;
+    if let Some(tls) = tls {
+        server = server.tls(tls);
+    }
     Some(match listeners.admin {
         Some(listener) => {
             let admin = admin::router(status, server.restart_trigger());
