@@ -1,7 +1,11 @@
 //! TLS through a stop: handshakes are counted and bounded, closes announced, nothing lost (laws 2 and 6).
 
 #![cfg(feature = "tls")]
-#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failure here fails the test"
+)]
 
 mod support;
 #[path = "support/tls.rs"]

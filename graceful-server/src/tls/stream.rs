@@ -143,3 +143,6 @@ impl Peek for TlsStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
