@@ -33,12 +33,13 @@ impl Transport {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "only TLS has to wait for something")
+    )]
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(_) => {
-                let _ = cx;
-                Poll::Ready(Ok(()))
-            }
+            Self::Plain(_) => Poll::Ready(Ok(())),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.poll_handshake(cx),
         }

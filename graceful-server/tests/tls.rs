@@ -36,6 +36,11 @@ fn secured() -> Server {
     Server::start(app(), |serve| serve.tls(config()))
 }
 
+/// Waits for clients as long as any machine takes.
+fn patient() -> Grace {
+    quick().with_first_request_grace(BOUND)
+}
+
 impl Server {
     async fn has(&self, state: ConnState) {
         until(state.as_str(), || self.tracker.counts().of(state) == 1).await;
@@ -65,7 +70,7 @@ async fn ask(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), request: 
 
 #[tokio::test]
 async fn a_silent_handshake_is_counted_holds_up_nobody_and_is_cut_in_time() {
-    let timeouts = Timeouts::default().with_handshake(Duration::from_secs(1));
+    let timeouts = Timeouts::default().with_handshake(Duration::from_secs(4));
     let server = Server::start(app(), |serve| serve.tls(config()).timeouts(timeouts));
     let mut silent = TcpStream::connect(server.addr).await.unwrap();
     server.has(ConnState::Handshaking).await;
@@ -110,7 +115,7 @@ async fn a_handshake_is_cut_at_the_cutoff_and_named() {
 #[tokio::test]
 async fn a_handshake_under_way_is_finished_and_its_request_served() {
     for hello_first in [false, true] {
-        let server = secured();
+        let server = Server::start(app(), |serve| serve.tls(config()).grace(patient()));
         let mut client = Records::connect(server.addr);
         if hello_first {
             let mut hello = Vec::new();
@@ -143,16 +148,16 @@ async fn the_time_for_the_first_request_begins_after_the_handshake() {
     let server = Server::start(app(), |serve| {
         serve
             .tls(config())
-            .grace(quick().with_first_request_grace(Duration::from_secs(4)))
+            .grace(quick().with_first_request_grace(Duration::from_secs(8)))
     });
     let stream = TcpStream::connect(server.addr).await.unwrap();
     server.has(ConnState::Handshaking).await;
     server.stop.fire();
     server.tracker.reached(Phase::Draining).await;
-    sleep(Duration::from_millis(2500)).await;
+    sleep(Duration::from_secs(5)).await;
     let mut client = secure(stream, &client(&[])).await.unwrap();
     server.has(ConnState::New).await;
-    sleep(Duration::from_millis(2500)).await;
+    sleep(Duration::from_secs(5)).await;
     assert!(ask(&mut client, GET).await.contains("connection: close"));
     assert!(server.stopped().await.is_clean());
 }
@@ -194,7 +199,7 @@ async fn a_record_in_the_kernel_of_an_idle_connection_is_served() {
 #[tokio::test]
 async fn half_a_record_may_finish() {
     for n in [1, 5, 20] {
-        let grace = quick()
+        let grace = patient()
             .with_idle_grace(Duration::ZERO)
             .with_idle_spread(Duration::ZERO);
         let server = Server::start(app(), |serve| serve.tls(config()).grace(grace));
@@ -217,7 +222,7 @@ async fn half_a_record_may_finish() {
 
 #[tokio::test]
 async fn half_a_record_is_not_waited_for_without_bound() {
-    let timeouts = Timeouts::default().with_head(Duration::from_millis(500));
+    let timeouts = Timeouts::default().with_head(Duration::from_secs(3));
     let server = Server::start(app(), |serve| serve.tls(config()).timeouts(timeouts));
     let mut client = idle(&server).await;
     let record = client.record(GET);
@@ -381,14 +386,8 @@ async fn an_answer_that_is_cut_ends_without_goodbye() {
     server.stop.fire();
     let mut rest = Vec::new();
     let end = timeout(BOUND, client.read_to_end(&mut rest)).await.unwrap();
-    let kind = end.expect_err("a clean end").kind();
-    assert!(
-        matches!(
-            kind,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
-        ),
-        "{kind:?}"
-    );
+    let end = end.expect_err("a clean end");
+    assert_eq!(end.kind(), io::ErrorKind::ConnectionReset, "{end}");
     assert!(!rest.ends_with(b"0\r\n\r\n"));
     assert_eq!(server.stopped().await.cut.len(), 1);
 }
