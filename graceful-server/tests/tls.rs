@@ -21,7 +21,7 @@ use graceful_server::{
 use http_body_util::{BodyExt, Empty};
 use rustls::HandshakeKind;
 use support::{BOUND, Server, app, exchange, get_close, quick, until};
-use tls::{Records, client, config, connect, secure};
+use tls::{Records, client, client_of, config, connect, secure};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -439,14 +439,15 @@ async fn sessions_resume_in_their_scope_only() {
             .and(serve(same, app()).tls(config()))
             .and(serve(other, app()).tls(config().ticket_scope("members only")))
     });
-    let client = client(&["http/1.1"]);
-    assert_eq!(handshake(server.addr, &client).await, HandshakeKind::Full);
-    assert_eq!(
-        handshake(server.addr, &client).await,
-        HandshakeKind::Resumed
-    );
-    assert_eq!(handshake(at_same, &client).await, HandshakeKind::Resumed);
-    assert_eq!(handshake(at_other, &client).await, HandshakeKind::Full);
+    for version in rustls::ALL_VERSIONS {
+        let client = client_of(&[version], &["http/1.1"]);
+        let mut kinds = Vec::new();
+        for addr in [server.addr, server.addr, at_same, at_other] {
+            kinds.push(handshake(addr, &client).await);
+        }
+        let (full, resumed) = (HandshakeKind::Full, HandshakeKind::Resumed);
+        assert_eq!(kinds, [full, resumed, resumed, full], "{version:?}");
+    }
     server.stopped().await;
 }
 

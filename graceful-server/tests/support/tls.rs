@@ -12,7 +12,8 @@ use bytes::Bytes;
 use graceful_server::{
     TlsConfig,
     rustls::{
-        ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+        ALL_VERSIONS, ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+        SupportedProtocolVersion,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     },
@@ -51,11 +52,18 @@ pub(crate) fn rustls_config() -> ServerConfig {
 
 /// A client that offers `alpn`. Clones share their sessions.
 pub(crate) fn client(alpn: &[&str]) -> Arc<ClientConfig> {
+    client_of(ALL_VERSIONS, alpn)
+}
+
+pub(crate) fn client_of(
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&str],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let versions = builder.with_safe_default_protocol_versions().unwrap();
-    let mut config = versions.with_root_certificates(roots).with_no_client_auth();
+    let builder = builder.with_protocol_versions(versions).unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Arc::new(config)
 }
