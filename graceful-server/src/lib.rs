@@ -33,5 +33,6 @@ pub use self::{
     restart::{RestartError, RestartTrigger},
     serve::{Serve, serve, serve_make},
 };
+/// What [`TlsConfig`] is made from, in the version it takes.
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;

@@ -413,14 +413,19 @@ async fn the_answer_to_a_client_that_still_sends_is_not_reset() {
 }
 
 #[tokio::test]
-async fn endpoints_without_tls_stay_plain_and_plain_text_is_refused_on_others() {
-    let plain = HandoffListener::bind("127.0.0.1:0").unwrap();
-    let addr = plain.local_addr().as_tcp().unwrap();
-    let server = Server::start(app(), |it| it.tls(config()).and(serve(plain, app())));
+async fn each_endpoint_has_tls_or_not_and_plain_text_is_refused_where_it_has() {
+    let [plain, aside] = ["127.0.0.1:0"; 2].map(|addr| HandoffListener::bind(addr).unwrap());
+    let [at_plain, at_aside] = [&plain, &aside].map(|it| it.local_addr().as_tcp().unwrap());
+    let server = Server::start(app(), |it| {
+        it.tls(config())
+            .and(serve(plain, app()))
+            .aside(serve(aside, app()).tls(config()))
+    });
+    let answer = exchange(at_plain, &get_close("/")).await.unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
     assert!(
-        exchange(addr, &get_close("/"))
+        ask(&mut connect(at_aside).await, GET)
             .await
-            .unwrap()
             .ends_with("hello")
     );
     let refused = exchange(server.addr, &get_close("/")).await;
