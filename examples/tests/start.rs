@@ -36,7 +36,7 @@ async fn usage_errors_have_status_2_and_name_the_flag() {
 
 #[tokio::test]
 async fn what_is_not_there_yet_says_so_and_has_status_3() {
-    for args in ["--tls-cert a --tls-key b", "--supervise"] {
+    for args in ["--supervise"] {
         let (status, log) = run(args).await;
         let flag = args.split(' ').next().unwrap();
         assert_eq!(status, 3, "{args}: {log}");
@@ -48,7 +48,7 @@ async fn what_is_not_there_yet_says_so_and_has_status_3() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_bound_or_written_has_status_3_and_is_named() {
+async fn what_cannot_be_bound_written_or_read_has_status_3_and_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let (status, log) = run(&format!("--listen {addr}")).await;
@@ -58,6 +58,11 @@ async fn what_cannot_be_bound_or_written_has_status_3_and_is_named() {
     let (status, log) = run("--listen 127.0.0.1:0 --journal /nowhere/journal").await;
     assert_eq!(status, 3);
     assert!(log.contains("/nowhere/journal"), "{log}");
+
+    let tls = "--listen 127.0.0.1:0 --tls-cert /nowhere/cert --tls-key /nowhere/key";
+    let (status, log) = run(tls).await;
+    assert_eq!(status, 3);
+    assert!(log.contains("certificate from /nowhere/cert"), "{log}");
 }
 
 #[tokio::test]

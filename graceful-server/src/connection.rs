@@ -14,7 +14,6 @@ use graceful_layer::{
     Graceful,
     conn::{ConnIo, GracefulConnection},
 };
-use graceful_listener::Stream;
 use http_body::Body;
 use hyper::{
     body::Incoming,
@@ -23,11 +22,14 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tower_service::Service;
 
-use crate::http::{Http, Protocol};
+use crate::{
+    http::{Http, Protocol},
+    transport::Transport,
+};
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-type Io = TokioIo<ConnIo<Stream>>;
+type Io = TokioIo<ConnIo<Transport>>;
 type Http1<S> = http1::UpgradeableConnection<Io, Graceful<S>>;
 type Http2<S> = http2::Connection<Io, Graceful<S>, TokioExecutor>;
 
@@ -38,7 +40,7 @@ where
     B: HttpBody,
 {
     Silent {
-        io: ConnIo<Stream>,
+        io: ConnIo<Transport>,
         service: Graceful<S>,
         http: Arc<Http>,
     },
@@ -78,18 +80,23 @@ pub(crate) trait HttpBody: Body<Data: Send, Error: Into<BoxError>> + Send + 'sta
 impl<B> HttpBody for B where B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static {}
 
 impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
-    pub(crate) fn new(io: ConnIo<Stream>, service: Graceful<S>, http: Arc<Http>) -> Self {
+    pub(crate) fn new(io: ConnIo<Transport>, service: Graceful<S>, http: Arc<Http>) -> Self {
         Self::Silent { io, service, http }
     }
 
-    /// Reads until it is clear what is spoken, and sets hyper up for it.
+    /// Finishes the handshake, if there is one, reads until it is clear what is spoken, and sets hyper up for it.
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let Self::Silent { io, http, .. } = self else {
             return Poll::Ready(Ok(()));
         };
+        if io.stream().is_handshaking() {
+            ready!(io.stream_mut().poll_handshake(cx))?;
+            io.set_handshaking(false);
+        }
+        let spoken = io.stream().agreed().unwrap_or(http.protocol);
         let mut ended = false;
         let protocol = loop {
-            match http.protocol.detect(io.ahead(), ended) {
+            match spoken.detect(io.ahead(), ended) {
                 // A fixed protocol waits for a byte as well: until then nothing is set up.
                 Some(protocol) if ended || !io.ahead().is_empty() => break protocol,
                 _ => ended = !ready!(io.poll_read_ahead(cx))?,

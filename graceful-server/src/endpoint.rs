@@ -6,10 +6,13 @@ use graceful_layer::{Connection, Peer, Tracker};
 use graceful_listener::{HandoffListener, PeerAddr, Stream};
 use tower_service::Service;
 
+#[cfg(feature = "tls")]
+use crate::tls::{TlsConfig, TlsStream};
 use crate::{
     connection::{BoxError, HttpBody, HttpConnection, HttpService},
     http::Http,
     log,
+    transport::Transport,
 };
 
 /// Serves one accepted connection in a task of its own.
@@ -17,7 +20,7 @@ type Start = dyn Fn(Accepted, &Arc<Http>) + Send + Sync;
 
 /// A connection right after `accept`: in the tracker already (law 2).
 pub(crate) struct Accepted {
-    stream: Stream,
+    stream: Transport,
     peer: PeerAddr,
     conn: Connection,
 }
@@ -29,10 +32,21 @@ impl Accepted {
             _ => Peer::Unix,
         };
         Self {
-            stream,
+            stream: Transport::Plain(stream),
             peer,
             conn: tracker.open(known),
         }
+    }
+
+    /// The same connection, which begins with a handshake: counted as such before anything of it is done.
+    #[cfg(feature = "tls")]
+    fn secured(self, tls: &TlsConfig) -> Self {
+        self.conn.set_handshaking(true);
+        let stream = match self.stream {
+            Transport::Plain(stream) => TlsStream::new(stream, tls.rustls()).into(),
+            secured => secured,
+        };
+        Self { stream, ..self }
     }
 
     async fn serve<S: HttpService<B>, B: HttpBody>(self, service: S, http: Arc<Http>) {
@@ -48,6 +62,8 @@ pub(crate) struct Endpoint {
     pub(crate) listener: Arc<HandoffListener>,
     /// Its place among the listeners of the server.
     index: u16,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<TlsConfig>,
     start: Box<Start>,
 }
 
@@ -61,11 +77,7 @@ impl Endpoint {
         let start = move |accepted: Accepted, http: &Arc<Http>| {
             tokio::spawn(accepted.serve(service.clone(), http.clone()));
         };
-        Self {
-            listener: Arc::new(listener),
-            index: 0,
-            start: Box::new(start),
-        }
+        Self::starting(listener, Box::new(start))
     }
 
     /// A service for each connection, made in that connection's task: a slow maker holds up nobody else.
@@ -94,10 +106,16 @@ impl Endpoint {
                 }
             });
         };
+        Self::starting(listener, Box::new(start))
+    }
+
+    fn starting(listener: HandoffListener, start: Box<Start>) -> Self {
         Self {
             listener: Arc::new(listener),
             index: 0,
-            start: Box::new(start),
+            #[cfg(feature = "tls")]
+            tls: None,
+            start,
         }
     }
 
@@ -108,6 +126,11 @@ impl Endpoint {
 
     pub(crate) fn start(&self, accepted: Accepted, http: &Arc<Http>) {
         accepted.conn.set_listener(self.index);
+        #[cfg(feature = "tls")]
+        let accepted = match &self.tls {
+            Some(tls) => accepted.secured(tls),
+            None => accepted,
+        };
         (self.start)(accepted, http);
     }
 }

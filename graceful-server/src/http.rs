@@ -3,7 +3,7 @@
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
 
-/// What is spoken on connections without TLS.
+/// What is spoken on connections: by their first bytes or, with TLS, by what was agreed on in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {

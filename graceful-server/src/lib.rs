@@ -12,6 +12,9 @@ mod log;
 mod restart;
 mod run;
 mod serve;
+#[cfg(feature = "tls")]
+mod tls;
+mod transport;
 
 pub use graceful_layer::{
     self as layer, Abandoned, Answer, Beacon, ConnInfo, ConnState, ConnTrackingLayer, Counts, Cut,
@@ -24,8 +27,13 @@ pub use graceful_listener::{
 };
 pub use graceful_signal::{self as signal, Cause, NotifyContext, ShutdownSignal, SignalKind};
 
+#[cfg(feature = "tls")]
+pub use self::tls::{TlsConfig, TlsError};
 pub use self::{
     http::Protocol,
     restart::{RestartError, RestartTrigger},
     serve::{Serve, serve, serve_make},
 };
+/// What [`TlsConfig`] is made from, in the version it takes.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;

@@ -26,6 +26,8 @@ use crate::{
 };
 
 pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
+    #[cfg(feature = "tls")]
+    let serve = crate::tls::prepare(serve)?;
     let Serve {
         endpoints,
         aside,

@@ -225,6 +225,36 @@ impl Serve {
         self
     }
 
+    /// Speaks TLS on the listeners this server has so far: not on those that [`and`](Self::and) adds later, nor on those
+    /// [`aside`](Self::aside), which bring their own.
+    ///
+    /// Connections are counted from before their handshake, which is bounded by
+    /// [`Timeouts::handshake`](crate::Timeouts) and, in a stop, by [`Grace`]'s first-request grace; one that is under way
+    /// when the stop begins is finished, and its first request served. What is spoken after it follows ALPN. A close is
+    /// announced (close_notify) before the socket's end; an answer that was cut has neither.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::Router;
+    /// use graceful_server::{HandoffListener, ShutdownSignal, TlsConfig, serve};
+    ///
+    /// let tls = TlsConfig::from_pem_files("cert.pem", "key.pem")?;
+    /// serve(HandoffListener::from_env_or_bind("0.0.0.0:8443")?, Router::new())
+    ///     .tls(tls)
+    ///     .and(serve(HandoffListener::from_env_or_bind("127.0.0.1:8081")?, Router::new()))
+    ///     .stop_on(ShutdownSignal::terminate()?)
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: impl Into<crate::TlsConfig>) -> Self {
+        let config = config.into();
+        for endpoint in &mut self.endpoints {
+            endpoint.tls = Some(config.clone());
+        }
+        self
+    }
+
     /// Changes hyper's settings for HTTP/1.
     pub fn http1(mut self, change: impl FnOnce(&mut http1::Builder)) -> Self {
         change(&mut self.http.http1);

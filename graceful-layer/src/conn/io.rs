@@ -149,6 +149,17 @@ impl<T: Peek> ConnIo<T> {
         self.stream.get()
     }
 
+    /// The stream, for what is not reading or writing HTTP: finishing a handshake, setting an option.
+    pub fn stream_mut(&mut self) -> &mut T {
+        self.stream.get_mut()
+    }
+
+    /// Says that a TLS handshake begins or is over, like [`Connection::set_handshaking`](super::Connection::set_handshaking):
+    /// for handshakes that happen inside the stream.
+    pub fn set_handshaking(&self, handshaking: bool) {
+        self.cell().set_handshaking(handshaking);
+    }
+
     fn cell(&self) -> &'static Cell {
         self.part.cell()
     }
@@ -165,7 +176,12 @@ impl<T: Peek> ConnIo<T> {
                 self.note(read);
                 Poll::Ready(Ok(()))
             }
-            Poll::Pending => self.end_if_ordered(cx, buf),
+            Poll::Pending => {
+                if self.stream().holds_part() {
+                    self.cell().note_read();
+                }
+                self.end_if_ordered(cx, buf)
+            }
         }
     }
 

@@ -15,6 +15,12 @@ pub trait Peek: AsyncRead + AsyncWrite + Unpin {
     /// Whatever the socket says; the connection is then closed without further ado.
     fn has_bytes(&self) -> io::Result<bool>;
 
+    /// Whether a part of a message is here that cannot be read before its rest is: half a TLS record, say. Counted as half a
+    /// head: waited for, but not for ever. Never so for a stream of bytes.
+    fn holds_part(&self) -> bool {
+        false
+    }
+
     /// Makes the coming close a reset, so that the peer sees that something is missing.
     fn reset_on_close(&self);
 }

@@ -17,6 +17,7 @@ pub(super) struct Sweep {
     start: u32,
     idle: u32,
     spread: u32,
+    handshake: u32,
     first_request: u32,
     head: u32,
 }
@@ -27,6 +28,7 @@ impl Sweep {
             start: 0,
             idle: millis(timeouts.idle),
             spread: 0,
+            handshake: millis(timeouts.handshake),
             first_request: millis(timeouts.first_request),
             head: millis(timeouts.head),
         }
@@ -39,6 +41,7 @@ impl Sweep {
             start,
             idle: millis(grace.idle_grace),
             spread: millis(grace.idle_spread).min(one_ms_each),
+            handshake: millis(grace.first_request_grace),
             first_request: millis(grace.first_request_grace),
             head: millis(grace.first_request_grace),
         }
@@ -52,8 +55,9 @@ impl Sweep {
                 self.idle.saturating_add(self.share(cell)),
                 Orders::CLOSE,
             ),
-            ConnState::New => (cell.opened(), self.first_request, Orders::CLOSE),
-            ConnState::Handshaking => (cell.opened(), self.first_request, Orders::CUT),
+            // Since accept or, after a handshake, since that: only then can the client send its request.
+            ConnState::New => (cell.since(), self.first_request, Orders::CLOSE),
+            ConnState::Handshaking => (cell.opened(), self.handshake, Orders::CUT),
             ConnState::Active if cell.is_mid_head() => (cell.since(), self.head, Orders::CUT),
             _ => return None,
         };

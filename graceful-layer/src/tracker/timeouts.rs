@@ -9,7 +9,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// From accept to the first byte, the handshake included.
+    /// From accept to the end of the TLS handshake.
+    pub handshake: Duration,
+    /// From accept, or the end of the TLS handshake, to the first byte.
     pub first_request: Duration,
     /// From the first byte of a request's head to its last.
     pub head: Duration,
@@ -18,12 +20,13 @@ pub struct Timeouts {
 }
 
 impl Default for Timeouts {
-    /// 30 s for the first byte and for a head; 620 s idle, for load balancers keep their end for up to 600 s.
+    /// 10 s for a handshake; 30 s for the first byte and for a head; 620 s idle, for load balancers keep their end for up to 600 s.
     ///
     /// # References
     /// [Google Cloud: backend keep-alive timeout](https://cloud.google.com/load-balancing/docs/https#timeout-keepalive-backends)
     fn default() -> Self {
         Self {
+            handshake: Duration::from_secs(10),
             first_request: Duration::from_secs(30),
             head: Duration::from_secs(30),
             idle: Duration::from_secs(620),
@@ -35,10 +38,16 @@ impl Timeouts {
     /// Connections may take for ever.
     pub fn off() -> Self {
         Self {
+            handshake: Duration::MAX,
             first_request: Duration::MAX,
             head: Duration::MAX,
             idle: Duration::MAX,
         }
+    }
+
+    /// Sets [`handshake`](Self::handshake).
+    pub fn with_handshake(self, handshake: Duration) -> Self {
+        Self { handshake, ..self }
     }
 
     /// Sets [`first_request`](Self::first_request).

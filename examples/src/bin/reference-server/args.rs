@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use graceful_examples::duration;
-use graceful_server::{Grace, HandoffError, ListenAddr, Platform, Protocol, take_over};
+use graceful_server::{
+    Grace, HandoffError, ListenAddr, Platform, Protocol, TlsConfig, TlsError, take_over,
+};
 
 use crate::pid_file::PidFile;
 
@@ -24,16 +26,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<ListenAddr>,
 
-    /// Protocol without TLS
+    /// Protocol; with TLS, what it offers
     #[arg(long, value_enum, default_value_t = Http::Auto)]
     pub(crate) http: Http,
 
-    /// Certificate for TLS on every --listen
-    #[arg(long, value_name = "FILE", requires = "tls_key", hide = true)]
+    /// Certificate for TLS on every --listen, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
 
-    /// Key of the certificate
-    #[arg(long, value_name = "FILE", requires = "tls_cert", hide = true)]
+    /// Key of the certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
     /// How long each phase of a stop may take; single values below override it
@@ -165,6 +167,14 @@ impl Args {
         }
     }
 
+    /// TLS, if it is asked for. clap lets neither file be named without the other.
+    pub(crate) fn tls(&self) -> Result<Option<TlsConfig>, TlsError> {
+        let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
+        files
+            .map(|(cert, key)| TlsConfig::from_pem_files(cert, key))
+            .transpose()
+    }
+
     pub(crate) fn pid_file(&self) -> PidFile {
         PidFile::new(self.pid_file.clone())
     }
@@ -182,7 +192,6 @@ impl Args {
     /// A flag that is known and does nothing would be believed to do something.
     pub(crate) fn refuse_what_is_not_there(&self) -> Result<(), String> {
         let given = [
-            ("--tls-cert", self.tls_cert.is_some()),
             ("--supervise", self.supervise),
         ];
         match given.iter().find(|(_, given)| *given) {
@@ -217,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused_by_name() {
-        for flags in ["--tls-cert a --tls-key b", "--supervise"] {
+        for flags in ["--supervise"] {
             let args = Args::parse_from(format!("x {flags}").split_whitespace());
             let refused = args.refuse_what_is_not_there().unwrap_err();
             assert!(

@@ -39,7 +39,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use graceful_server::{
-    ControlSocket, HandoffListener, Report, Serve, SignalKind, Successor, Tracker, serve,
+    ControlSocket, HandoffListener, Report, Serve, SignalKind, Successor, TlsConfig, Tracker, serve,
 };
 use tokio::time::sleep;
 
@@ -83,7 +83,7 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
     }
     args.warn_of_misfits();
     let serving = Serving::new(&listeners, &args, &status);
-    let server = server(listeners, &status)
+    let server = server(listeners, args.tls()?, &status)
         .ok_or("there is no --listen")?
         .with_tracker(tracker)
         .stop_on(stop.clone())
@@ -122,8 +122,8 @@ struct Listeners {
     control: Option<ControlSocket>,
 }
 
-/// All of them under one drain, but for the operators' listener, which answers to its end.
-fn server(listeners: Listeners, status: &Status) -> Option<Serve> {
+/// All of them under one drain, but for the operators' listener, which answers to its end, and without TLS.
+fn server(listeners: Listeners, tls: Option<TlsConfig>, status: &Status) -> Option<Serve> {
     let app = app::router(status);
     let main = listeners
         .main
@@ -132,6 +132,9 @@ fn server(listeners: Listeners, status: &Status) -> Option<Serve> {
     let mut server = main.reduce(Serve::and)?;
     if let Some(socket) = listeners.control {
         server = server.control(socket);
+    }
+    if let Some(tls) = tls {
+        server = server.tls(tls);
     }
     Some(match listeners.admin {
         Some(listener) => {
