@@ -136,7 +136,7 @@ impl Attempt {
         match spawn(&self.plan).await {
             Ok(started) => {
                 self.pid = started.pid;
-                process::set_successor(self.pid);
+                process::started(self.pid);
                 self.started = Some(started);
                 Event::Spawned
             }

@@ -17,6 +17,7 @@ use super::origin::Origin;
 use super::started::Started;
 use crate::carried::Carried;
 use crate::env::{self, ChannelFd};
+use crate::notify::{self, Claim, MainPid};
 use crate::sys;
 
 /// How long a program that is just being written is waited for.
@@ -84,11 +85,16 @@ fn start(plan: &Plan, program: &PathBuf, origin: &Origin) -> io::Result<Started>
     for variable in env::of_our_start() {
         command.env_remove(variable);
     }
+    if notify::watchdog_is_ours() {
+        command.env_remove(notify::WATCHDOG_PID);
+    }
     command.envs(plan.env.iter().map(|(key, value)| (key, value)));
     let (key, value) = named(&theirs)?.variable();
     command.env(key, value);
-    sys::pass_through_exec(&mut command, theirs);
-    Ok(Started::new(command.spawn()?, channel))
+    sys::pass_through_exec(&mut command, theirs, Claim::from_env());
+    // A process that could not become the successor has said that it is the main one.
+    let child = command.spawn().inspect_err(|_| MainPid::Own.tell())?;
+    Ok(Started::new(child, channel))
 }
 
 fn named(channel: &OwnedFd) -> io::Result<ChannelFd> {

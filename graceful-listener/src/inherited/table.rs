@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::claim::Candidate;
 use super::entry::{Entry, What};
 use crate::error::{Kind, ListenError};
+use crate::notify::is_called;
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -87,7 +88,7 @@ pub(super) fn select(entries: &[Entry], what: What, name: Option<&str>) -> Vec<u
 pub(super) fn left(entries: &[Entry], name: Option<&str>) -> Vec<usize> {
     let meant = |index: &usize| {
         let entry = &entries[*index];
-        entry.is_left() && name.is_none_or(|name| entry.name() == name)
+        entry.is_left() && name.is_none_or(|name| is_called(entry.name(), name))
     };
     (0..entries.len()).filter(meant).collect()
 }
