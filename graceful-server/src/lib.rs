@@ -8,6 +8,7 @@ mod connection;
 mod endpoint;
 mod http;
 mod log;
+mod manager;
 mod restart;
 mod run;
 mod serve;
@@ -19,7 +20,7 @@ pub use graceful_layer::{
 };
 pub use graceful_listener::{
     self as listener, HandoffError, HandoffFd, HandoffListener, HandoffUdp, ListenAddr,
-    ListenError, Successor, SuccessorBuilder,
+    ListenError, Notify, NotifyState, Successor, SuccessorBuilder,
 };
 pub use graceful_signal::{self as signal, Cause, NotifyContext, ShutdownSignal, SignalKind};
 
