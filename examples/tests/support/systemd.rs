@@ -151,7 +151,8 @@ impl Service {
     /// Replaces the program in one step, as a deployment does.
     pub(crate) fn deploy(&self, program: &Path) {
         let next = self.program.with_extension("next");
-        fs::copy(program, &next).unwrap();
+        // A copy is written, and a process that another test forks meanwhile holds it open: exec fails then.
+        fs::hard_link(program, &next).unwrap();
         fs::rename(next, &self.program).unwrap();
     }
 
