@@ -7,6 +7,10 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use support::loops::Loops;
@@ -134,6 +138,76 @@ async fn a_successor_that_fails_costs_nothing_and_the_next_one_works() {
     loops.answer(200).await;
     loops.stop().await.assert_all_answered();
     assert_eq!(server.process.exit().await, 0);
+}
+
+/// Whoever reads it finds the number of a process that serves, whatever becomes of a restart.
+#[tokio::test]
+async fn the_pid_file_is_the_serving_generations_after_a_roll_back_and_a_reclaim_too() {
+    let deployed = Deployed::new();
+    let path = deployed.folder.join("pid");
+    let flags = ["--pid-file", path.to_str().unwrap()];
+    let mut server = Server::start_program(&deployed.path, &flags).await;
+    let first = server.pid;
+    let read = || fs::read_to_string(&path).unwrap();
+    let line = |pid: Pid| format!("{}\n", pid.as_raw_nonzero());
+    let reader = Reader::start(&path);
+
+    deployed.put_script("exit 7");
+    assert_eq!(post(server.admin, "/restart").await.status, 409);
+    assert_eq!(read(), line(first), "rolled back");
+
+    deployed.put(Path::new(BINARY));
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=60000").await;
+    server.in_flight(1).await;
+    for _ in 0..3 {
+        server.signal(Signal::HUP);
+        let successor = server.ready(1).await;
+        assert_eq!(read(), line(successor));
+        signal(successor, Signal::KILL);
+        assert_eq!(server.ready(0).await, first);
+        assert_eq!(read(), line(first), "reclaimed");
+    }
+    drop(slow);
+
+    server.signal(Signal::HUP);
+    let last = server.ready(1).await;
+    assert_eq!(server.process.exit().await, 0);
+    assert_eq!(read(), line(last), "the old one takes it with it");
+    reader.stop();
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().await, 0);
+    assert!(!path.exists());
+}
+
+/// Reads a pid file all the time, and finds a number in it each time.
+struct Reader {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl Reader {
+    fn start(path: &Path) -> Self {
+        let (stop, path) = (Arc::new(AtomicBool::new(false)), path.to_owned());
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut reads = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                let text = fs::read_to_string(&path).unwrap();
+                let number = text.trim_end().parse::<u32>();
+                number.unwrap_or_else(|error| panic!("{error}: {text:?}"));
+                reads += 1;
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            reads
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        assert!(self.thread.join().unwrap() > 0);
+    }
 }
 
 /// Law 10. What the killed process had accepted is gone with it; whoever comes after it is served.

@@ -22,6 +22,7 @@ mod incoming;
 mod inherited;
 mod listener;
 mod log;
+mod notify;
 mod options;
 mod peer;
 mod platform;
@@ -44,6 +45,7 @@ pub use self::handoff::{
 pub use self::incoming::Incoming;
 pub use self::inherited::unclaimed;
 pub use self::listener::HandoffListener;
+pub use self::notify::{Notify, NotifyState};
 pub use self::options::ListenOptions;
 pub use self::peer::PeerAddr;
 pub use self::stream::Stream;

@@ -66,6 +66,11 @@ pub(crate) fn sent_away(_why: impl Display) {
     event!(warn, why = %_why, "sent away from the control socket");
 }
 
+/// The service manager was not told.
+pub(crate) fn not_notified(_error: impl Display) {
+    event!(warn, error = %_error, "the service manager was not told");
+}
+
 /// The state machine of the hand-over moved.
 pub(crate) fn transition(_event: impl Debug, _state: impl Debug, _successor: u32) {
     event!(debug, event = ?_event, state = ?_state, successor = _successor, "hand-over");

@@ -199,7 +199,14 @@ impl ListenOptions {
 
     fn accept_offer(&self, name: String, offer: Offer) -> HandoffListener {
         let name = self.name.clone().unwrap_or(name);
-        HandoffListener::new(name, offer.addr, offer.fd, offer.path, true, self.nodelay)
+        HandoffListener::new(
+            name,
+            offer.addr,
+            offer.fd,
+            offer.path,
+            offer.shared,
+            self.nodelay,
+        )
     }
 
     fn finish(&self, name: String, addr: ListenAddr, fd: OwnedFd) -> HandoffListener {
@@ -209,6 +216,7 @@ impl ListenOptions {
                 fd,
                 addr,
                 path: None,
+                shared: true,
             },
         )
     }

@@ -73,6 +73,8 @@ pub(crate) mod abstract_names {
     #[cfg(target_os = "linux")]
     use std::os::linux::net::SocketAddrExt;
 
+    use rustix::net::SocketAddrUnix;
+
     use super::UnixAddr;
 
     pub(crate) const SUPPORTED: bool = true;
@@ -81,18 +83,24 @@ pub(crate) mod abstract_names {
         UnixAddr::from_abstract_name(name).ok()
     }
 
+    pub(crate) fn socket_address(name: &[u8]) -> Option<SocketAddrUnix> {
+        SocketAddrUnix::new_abstract_name(name).ok()
+    }
+
     pub(crate) fn name(addr: &UnixAddr) -> Option<&[u8]> {
         addr.as_abstract_name()
     }
 
     /// An unnamed socket has the empty name here.
-    pub(crate) fn name_of_accepted(addr: &rustix::net::SocketAddrUnix) -> Option<&[u8]> {
+    pub(crate) fn name_of_accepted(addr: &SocketAddrUnix) -> Option<&[u8]> {
         addr.abstract_name().filter(|name| !name.is_empty())
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) mod abstract_names {
+    use rustix::net::SocketAddrUnix;
+
     use super::UnixAddr;
 
     pub(crate) const SUPPORTED: bool = false;
@@ -101,11 +109,15 @@ pub(crate) mod abstract_names {
         None
     }
 
+    pub(crate) fn socket_address(_name: &[u8]) -> Option<SocketAddrUnix> {
+        None
+    }
+
     pub(crate) fn name(_addr: &UnixAddr) -> Option<&[u8]> {
         None
     }
 
-    pub(crate) fn name_of_accepted(_addr: &rustix::net::SocketAddrUnix) -> Option<&[u8]> {
+    pub(crate) fn name_of_accepted(_addr: &SocketAddrUnix) -> Option<&[u8]> {
         None
     }
 }

@@ -13,6 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use tokio::process::Command;
 
+use crate::notify::Claim;
+
 /// A descriptor that came through exec under a number and is not yet anybody's.
 ///
 /// Dropping it leaves the descriptor open, as it was: a number that turns out not to be the
@@ -53,9 +55,17 @@ impl AsFd for Inherited {
 
 /// Lets `fd` through the exec of `command`, and through no other: the flag is cleared in the
 /// child, between fork and exec, so no process that another thread starts meanwhile gets it.
-/// The command owns the descriptor from here on.
-pub(crate) fn pass_through_exec(command: &mut Command, fd: OwnedFd) {
-    // SAFETY: after the fork only fcntl(2) runs, which is async-signal-safe; the closure neither
-    // allocates nor locks, and `io::Error` from an errno is a plain number. signal-safety(7).
-    unsafe { command.pre_exec(move || Ok(fcntl_setfd(&fd, FdFlags::empty())?)) };
+/// The command owns the descriptor from here on. The child says there, too, that it is the main
+/// process, if somebody wants to know.
+pub(crate) fn pass_through_exec(command: &mut Command, fd: OwnedFd, claim: Option<Claim>) {
+    let between = move || {
+        if let Some(claim) = &claim {
+            claim.say();
+        }
+        Ok(fcntl_setfd(&fd, FdFlags::empty())?)
+    };
+    // SAFETY: after the fork only fcntl(2) and the getpid(2), socket(2), sendto(2) and close(2) of
+    // `Claim::say` run, which are async-signal-safe; neither allocates nor locks, and `io::Error`
+    // from an errno is a plain number. signal-safety(7).
+    unsafe { command.pre_exec(between) };
 }

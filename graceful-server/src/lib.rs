@@ -9,6 +9,7 @@ mod control;
 mod endpoint;
 mod http;
 mod log;
+mod manager;
 mod restart;
 mod run;
 mod serve;
@@ -23,7 +24,7 @@ pub use graceful_layer::{
 };
 pub use graceful_listener::{
     self as listener, ControlSocket, HandoffError, HandoffFd, HandoffListener, HandoffUdp,
-    ListenAddr, ListenError, Successor, SuccessorBuilder, take_over,
+    ListenAddr, ListenError, Notify, NotifyState, Successor, SuccessorBuilder, take_over,
 };
 pub use graceful_signal::{self as signal, Cause, NotifyContext, ShutdownSignal, SignalKind};
 

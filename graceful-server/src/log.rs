@@ -41,6 +41,10 @@ mod imp {
         tracing::error!(target: "graceful_server", %error, "restart failed, serving on");
     }
 
+    pub(crate) fn not_notified(error: impl Display) {
+        tracing::warn!(target: "graceful_server", %error, "the service manager was not told");
+    }
+
     pub(crate) fn reclaimed(status: impl Display) {
         tracing::warn!(target: "graceful_server", %status, "the successor died, serving on");
     }
@@ -56,6 +60,7 @@ mod imp {
     pub(crate) fn swept(_: usize) {}
     pub(crate) fn restart(_: u32) {}
     pub(crate) fn not_restarted(_: impl Display) {}
+    pub(crate) fn not_notified(_: impl Display) {}
     pub(crate) fn reclaimed(_: impl Display) {}
 }
 

@@ -4,11 +4,14 @@ use std::{
     future::{pending, poll_fn},
     io,
     process::ExitStatus,
+    sync::Arc,
     time::Duration,
 };
 
 use graceful_layer::{Beacon, Phase, Report, Tracker};
-use graceful_listener::{Candidate, ControlRequest, HandoffError, Handover, SuccessorBuilder};
+use graceful_listener::{
+    Candidate, ControlRequest, HandoffError, HandoffListener, Handover, SuccessorBuilder,
+};
 use graceful_signal::{Hook, SignalKind, on_signal};
 use tokio::{
     sync::mpsc,
@@ -22,6 +25,7 @@ use crate::{
     aside::Aside,
     control::Control,
     log,
+    manager::Manager,
     restart::{Reply, RestartError},
 };
 
@@ -39,6 +43,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
         ..
     } = serve;
     tracker.set_timeouts(serve.timeouts);
+    let manager = Manager::new(&tracker, &stop, grace.cutoff, serve.store_listeners);
     let mut drain = std::pin::pin!(tracker.drain_on(stop, grace));
     let _hooks = listen_for_restarts(&serve.restart_kinds, &restarts.0)?;
     let _abort = AbortOnDrop(tracker.clone());
@@ -46,7 +51,14 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     let mut watched = std::pin::pin!(aside.watch());
     let acceptor = Acceptor::new(endpoints, tracker.clone(), http);
     let control = Control::new(serve.control, tracker.clone(), restarts.0.clone());
-    let mut server = Server::new(acceptor, aside, control, tracker.clone(), serve.successor);
+    let mut server = Server::new(
+        acceptor,
+        aside,
+        control,
+        tracker.clone(),
+        manager,
+        serve.successor,
+    );
 
     tokio::select! {
         biased;
@@ -54,14 +66,14 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
         report = &mut drain => return Ok(report),
         ready = graceful_listener::ready() => ready.map_err(io::Error::from)?,
     }
-    if let Some(hook) = serve.on_serving {
-        hook();
-    }
+    server.on_serving = serve.on_serving;
+    server.begin();
     loop {
         let Server {
             acceptor,
             aside,
             control,
+            manager,
             attempts,
             handover,
             accepting,
@@ -82,6 +94,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
             Some(attempt) = attempts.join_next() => server.attempted(attempt),
             request = control.next() => server.asked(request),
             status = gone(handover) => server.reclaim(status),
+            () = manager.beat() => {}
             () = poll_fn(|cx| acceptor.poll_accept(cx)), if accepting.is_some() && !*sealing => {}
             () = poll_fn(|cx| aside.poll_accept(cx)) => {}
         }
@@ -94,6 +107,8 @@ struct Server {
     aside: Aside,
     control: Control,
     tracker: Tracker,
+    manager: Manager,
+    on_serving: Option<Box<dyn FnMut() + Send>>,
     successor: SuccessorBuilder,
     attempts: JoinSet<Attempt>,
     handover: Option<Handover>,
@@ -115,6 +130,7 @@ impl Server {
         aside: Aside,
         control: Control,
         tracker: Tracker,
+        manager: Manager,
         successor: SuccessorBuilder,
     ) -> Self {
         let accepting = Some(tracker.beacon("accepting"));
@@ -124,6 +140,8 @@ impl Server {
             aside,
             control,
             tracker,
+            manager,
+            on_serving: None,
             successor,
             attempts,
             handover,
@@ -132,10 +150,28 @@ impl Server {
         }
     }
 
+    /// All of them, those aside of the drain as well.
+    fn listeners(&self) -> Vec<Arc<HandoffListener>> {
+        let mut listeners = self.acceptor.listeners();
+        listeners.extend(self.aside.listeners());
+        listeners
+    }
+
+    /// This process is the one to serve, and says so.
+    fn begin(&mut self) {
+        if let Some(hook) = &mut self.on_serving {
+            hook();
+        }
+        self.manager.serving(&self.listeners());
+    }
+
     /// The drain has begun: no more accepts, and no successor that is not there yet.
     fn seal(&mut self) {
         self.attempts.abort_all();
         graceful_listener::leave();
+        if !self.sealing {
+            self.manager.sealing(&self.listeners());
+        }
         self.sealing = !self.acceptor.seal();
         if !self.sealing {
             self.accepting = None;
@@ -159,10 +195,9 @@ impl Server {
             }
             return answer(reply, Err(refused));
         }
-        let mut listeners = self.acceptor.listeners();
-        listeners.extend(self.aside.listeners());
+        self.manager.restarting();
+        let (mut listeners, successor) = (self.listeners(), self.successor.clone());
         listeners.extend(self.control.listener());
-        let successor = self.successor.clone();
         self.attempts.spawn(async move {
             let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
             let successor = match candidate {
@@ -198,8 +233,15 @@ impl Server {
                 self.handover = Some(handover);
                 self.tracker.hand_over();
                 self.aside.pause(true);
+                self.manager.restarted(None);
             }
-            Err(error) => answer(reply, Err(error.into())),
+            Err(error) => {
+                // While another is under way, this one was only refused.
+                if self.attempts.is_empty() && self.handover.is_none() {
+                    self.manager.restarted(Some(&error));
+                }
+                answer(reply, Err(error.into()));
+            }
         }
     }
 
@@ -220,6 +262,8 @@ impl Server {
         if self.tracker.reclaim() {
             self.accepting = Some(self.tracker.beacon("accepting"));
             self.aside.pause(false);
+            self.manager.reclaimed(&status);
+            self.begin();
             log::reclaimed(status);
         }
     }

@@ -90,6 +90,9 @@ where
 /// signal it starts a successor, and drains once that has taken over; if the successor dies while this one still drains,
 /// it accepts again.
 ///
+/// Under a service manager that listens (`NOTIFY_SOCKET`) it also says all of this to the manager, and how many connections
+/// there are: see [`Notify`](graceful_listener::Notify), and `deploy/systemd` of the repository for the units.
+///
 /// # Errors
 /// Awaiting it fails when a restart signal cannot be listened for, or the predecessor did not let go.
 ///
@@ -108,7 +111,8 @@ pub struct Serve {
     pub(crate) restarts: (mpsc::UnboundedSender<Reply>, mpsc::UnboundedReceiver<Reply>),
     pub(crate) control: Option<ControlSocket>,
     pub(crate) successor: SuccessorBuilder,
-    pub(crate) on_serving: Option<Box<dyn FnOnce() + Send>>,
+    pub(crate) store_listeners: bool,
+    pub(crate) on_serving: Option<Box<dyn FnMut() + Send>>,
 }
 
 impl Serve {
@@ -125,6 +129,7 @@ impl Serve {
             restarts: mpsc::unbounded_channel(),
             control: None,
             successor: Successor::builder(),
+            store_listeners: false,
             on_serving: None,
         }
     }
@@ -213,8 +218,22 @@ impl Serve {
         self
     }
 
-    /// Runs `hook` once, when the predecessor has let go and before the first accept: the moment to say "ready".
-    pub fn on_serving(mut self, hook: impl FnOnce() + Send + 'static) -> Self {
+    /// Stores the listeners with the service manager while this server serves ([`Notify::store`]): if it crashes and the
+    /// unit says `Restart=`, clients wait for the next process instead of being refused. Off if not set.
+    ///
+    /// Without a manager, or without `FileDescriptorStoreMax=` in the unit, it does nothing. What is not covered is
+    /// `systemctl restart`, which is a stop and a start: at a stop the store is emptied, so that nobody waits for a
+    /// server that does not come. Reload instead.
+    ///
+    /// [`Notify::store`]: graceful_listener::Notify::store
+    pub fn store_listeners(mut self, store: bool) -> Self {
+        self.store_listeners = store;
+        self
+    }
+
+    /// Runs `hook` when the predecessor has let go and before the first accept: the moment to say "ready", or to write a
+    /// pid file. It runs once more whenever a successor that had taken over has died and this process serves again.
+    pub fn on_serving(mut self, hook: impl FnMut() + Send + 'static) -> Self {
         self.on_serving = Some(Box::new(hook));
         self
     }

@@ -163,7 +163,7 @@ impl Attempt {
         match started {
             Ok(started) => {
                 self.pid = started.pid;
-                process::set_successor(self.pid);
+                process::started(self.pid);
                 self.started = Some(started);
                 Event::Spawned
             }

@@ -4,16 +4,20 @@ use std::sync::{Mutex, PoisonError};
 
 use super::error::HandoffError;
 use super::machine::{Action, Event, State};
+use crate::notify::MainPid;
 
 #[derive(Debug)]
 struct Process {
     state: State,
     successor: u32,
+    /// The successor that this process has started itself, which is in its unit.
+    child: Option<u32>,
 }
 
 static PROCESS: Mutex<Process> = Mutex::new(Process {
     state: State::Running,
     successor: 0,
+    child: None,
 });
 
 /// Begins an attempt, or says who is in the way.
@@ -31,18 +35,62 @@ pub(super) fn trigger() -> Result<(), HandoffError> {
 /// What follows for the attempt that is under way; only its owner may tell.
 pub(super) fn tell(event: Event) -> (State, &'static [Action]) {
     let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-    let (next, actions) = process.state.on(event);
+    let before = process.state;
+    let (next, actions) = before.on(event);
     process.state = next;
+    let news = main_pid(before, next, process.child);
+    if next == State::Running {
+        process.child = None;
+    }
+    drop(process);
+    if let Some(news) = news {
+        news.tell();
+    }
     (next, actions)
+}
+
+/// What the service manager has to hear of a step. That the successor is the main process it
+/// hears before COMMIT is written: whoever accepts must not be ended with somebody else.
+fn main_pid(before: State, next: State, child: Option<u32>) -> Option<MainPid> {
+    let child = child.filter(|_| before != next)?;
+    match next {
+        State::Committing => Some(MainPid::Successor(child)),
+        State::Running => Some(MainPid::Own),
+        _ => None,
+    }
 }
 
 pub(super) fn state() -> State {
     PROCESS.lock().unwrap_or_else(PoisonError::into_inner).state
 }
 
-pub(super) fn set_successor(pid: u32) {
-    PROCESS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .successor = pid;
+/// This process has started its successor.
+pub(super) fn started(pid: u32) {
+    let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    process.successor = pid;
+    process.child = Some(pid);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manager_hears_of_the_successor_before_it_accepts_and_of_us_when_it_is_gone() {
+        use State as S;
+        let (told, child) = (|a, b| main_pid(a, b, Some(7)), Some(MainPid::Own));
+        assert_eq!(told(S::Ready, S::Committing), Some(MainPid::Successor(7)));
+        assert_eq!(told(S::Committing, S::Draining), None);
+        for state in [
+            S::AwaitReady,
+            S::Ready,
+            S::Committing,
+            S::Draining,
+            S::Killing,
+        ] {
+            assert_eq!(told(state, S::Running), child, "{state:?}");
+            assert_eq!(told(state, state), None);
+            assert_eq!(main_pid(state, S::Running, None), None, "not our child");
+        }
+    }
 }

@@ -19,6 +19,7 @@ use super::started::Started;
 use super::state::Source;
 use crate::carried::Carried;
 use crate::env::{self, ChannelFd};
+use crate::notify::{self, Claim, MainPid};
 use crate::sys;
 
 /// How long a program that is just being written is waited for.
@@ -91,6 +92,9 @@ pub(super) fn command(plan: &Plan, program: &Path) -> Command {
     for variable in env::of_our_start() {
         command.env_remove(variable);
     }
+    if notify::watchdog_is_ours() {
+        command.env_remove(notify::WATCHDOG_PID);
+    }
     command.envs(plan.env.iter().map(|(key, value)| (key, value)));
     command
 }
@@ -107,8 +111,10 @@ fn start(plan: &Plan, program: &Path) -> io::Result<Started> {
     );
     let (key, value) = named(&theirs)?.variable();
     command.env(key, value);
-    sys::pass_through_exec(&mut command, theirs);
-    Ok(Started::new(command.spawn()?, channel))
+    sys::pass_through_exec(&mut command, theirs, Claim::from_env());
+    // A process that could not become the successor has said that it is the main one.
+    let child = command.spawn().inspect_err(|_| MainPid::Own.tell())?;
+    Ok(Started::new(child, channel))
 }
 
 fn named(channel: &OwnedFd) -> io::Result<ChannelFd> {

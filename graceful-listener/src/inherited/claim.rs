@@ -1,6 +1,7 @@
 //! Which of the inherited listeners is meant: pure rules over names and addresses.
 
 use crate::ListenAddr;
+use crate::notify::{is_called, is_stored};
 
 /// The name of a listener whose manager gave it none.
 const NAMELESS: &str = "unknown";
@@ -48,7 +49,11 @@ pub(super) fn choose(candidates: &[Candidate<'_>], wanted: &Wanted<'_>) -> Choic
         c.addr
             .is_some_and(|(addr, only_v6)| wanted.addr.is_served_by(addr, only_v6))
     };
-    let same_name = |c: &Candidate<'_>| c.name == wanted.name;
+    // What was stored was asked for by this service's configuration of then, as from a predecessor,
+    // and comes after what is passed now: that may be the very socket.
+    let stored = |c: &Candidate<'_>| is_stored(c.name);
+    let same_name = |c: &Candidate<'_>| !stored(c) && c.name == wanted.name;
+    let passed = |c: &Candidate<'_>| wanted.foreign && !stored(c);
     let broken = |c: &Candidate<'_>| c.addr.is_none();
     let may_be_meant = |c: &Candidate<'_>| !wanted.named || c.name == NAMELESS;
 
@@ -61,13 +66,13 @@ pub(super) fn choose(candidates: &[Candidate<'_>], wanted: &Wanted<'_>) -> Choic
     if !namesakes.is_empty() {
         return Choice::Mismatch(namesakes);
     }
-    let by_address =
-        find(&fits).or_else(|| find(&|c| wanted.foreign && broken(c) && may_be_meant(c)));
+    let by_address = find(&|c| !stored(c) && fits(c))
+        .or_else(|| find(&|c| passed(c) && broken(c) && may_be_meant(c)))
+        .or_else(|| find(&|c| is_called(c.name, wanted.name) && fits(c)))
+        .or_else(|| find(&fits));
     match by_address {
         Some(index) => Choice::Take(index),
-        None if wanted.foreign && !wanted.named && !candidates.is_empty() => {
-            Choice::Mismatch(all(&|_| true))
-        }
+        None if !wanted.named && candidates.iter().any(passed) => Choice::Mismatch(all(&passed)),
         None => Choice::Bind,
     }
 }

@@ -10,6 +10,7 @@ use crate::check::{Fault, check, check_udp, close_on_exec, is_only_v6};
 use crate::env::Passed;
 use crate::error::{Kind, ListenError};
 use crate::handoff::{Delivered, Record, Socket};
+use crate::notify::is_stored;
 
 /// A listener or UDP socket that passed all checks.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Offer {
     pub(crate) addr: ListenAddr,
     /// The path to remove in the end. A manager's path is the manager's.
     pub(crate) path: Option<BoundPath>,
+    /// Whether others may listen on it. What the manager stored for us was this service's own.
+    pub(crate) shared: bool,
 }
 
 /// What is asked for.
@@ -57,8 +60,16 @@ impl Entry {
     pub(super) fn passed(Passed { fd: number, name }: Passed) -> Self {
         let state = match numbers::take(number, check_either) {
             Ok((fd, (what, addr))) => {
-                let path = None;
-                State::Offered(what, Offer { fd, addr, path })
+                let (path, shared) = (None, !is_stored(&name));
+                State::Offered(
+                    what,
+                    Offer {
+                        fd,
+                        addr,
+                        path,
+                        shared,
+                    },
+                )
             }
             Err(fault) => State::Plain(Some(unusable(number, fault)), PlainFd::Number(number)),
         };
@@ -88,7 +99,18 @@ impl Entry {
             }
         };
         let state = match offer {
-            Ok((what, addr, path)) => State::Offered(what, Offer { fd, addr, path }),
+            Ok((what, addr, path)) => {
+                let shared = true;
+                State::Offered(
+                    what,
+                    Offer {
+                        fd,
+                        addr,
+                        path,
+                        shared,
+                    },
+                )
+            }
             Err(fault) => State::Plain(Some(unusable(fd.as_raw_fd(), fault)), PlainFd::Owned(fd)),
         };
         Self { name, state }

@@ -21,6 +21,7 @@ use self::table::{Table, candidates, describe, left, select};
 use crate::env::{Foreign, Me, of_this_process};
 use crate::error::{Kind, ListenError};
 use crate::handoff::{Heritage, heritage};
+use crate::notify::stored_as;
 use crate::{ListenAddr, log};
 
 pub(crate) use self::entry::{Offer, What};
@@ -121,6 +122,19 @@ pub fn unclaimed() -> Vec<String> {
         .iter()
         .filter(|entry| entry.is_left())
         .map(|entry| entry.name().to_owned())
+        .collect()
+}
+
+/// The names in the manager's store of what was passed and not claimed.
+pub(crate) fn unwanted() -> Vec<String> {
+    let Some(Ok(table)) = TABLE.get() else {
+        return Vec::new();
+    };
+    let entries = table.entries();
+    entries
+        .iter()
+        .filter(|entry| !entry.is_claimed())
+        .map(|entry| stored_as(entry.name()))
         .collect()
 }
 

@@ -7,6 +7,7 @@ use super::claim::Candidate;
 use super::entry::{Entry, What};
 use crate::error::{Kind, ListenError};
 use crate::handoff::CONTROL;
+use crate::notify::is_called;
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -90,7 +91,7 @@ pub(super) fn left(entries: &[Entry], name: Option<&str>) -> Vec<usize> {
     let meant = |index: &usize| {
         let entry = &entries[*index];
         let named = match name {
-            Some(name) => entry.name() == name,
+            Some(name) => is_called(entry.name(), name),
             None => entry.name() != CONTROL,
         };
         named && entry.is_left()

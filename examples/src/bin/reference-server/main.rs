@@ -90,7 +90,8 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
         .restart_on(SignalKind::hangup())
         .successor(Successor::builder().ready_timeout(args.ready_timeout))
         .grace(args.grace())
-        .protocol(args.http.protocol());
+        .protocol(args.http.protocol())
+        .store_listeners(true);
 
     tokio::select! {
         () = sleep(args.start_delay) => {}
@@ -101,7 +102,10 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
     serving.clone().follow();
     let report = server.on_serving(move || serving.announce()).await?;
     tracing::info!("{report}");
-    args.pid_file().remove_if_mine();
+    // Whoever it was handed over to owns the file, and may be about to write it.
+    if !report.handed_over {
+        args.pid_file().remove_if_mine();
+    }
     Ok(Some(report))
 }
 

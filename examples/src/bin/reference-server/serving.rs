@@ -1,6 +1,6 @@
 //! Saying that this process serves: on standard output, and in the pid file.
 //!
-//! It is said when it becomes true, and once more when the successor died and the listeners came back.
+//! The server has it said when it becomes true, and once more when the successor died and the listeners came back.
 
 use std::io::{self, Write};
 
@@ -47,12 +47,8 @@ impl Serving {
         tokio::spawn(async move {
             let mut phase = Phase::Serving;
             loop {
-                let next = self.status.tracker().left(phase).await;
+                phase = self.status.tracker().left(phase).await;
                 self.status.entered();
-                if (phase, next) == (Phase::Draining, Phase::Serving) {
-                    self.announce();
-                }
-                phase = next;
             }
         });
     }

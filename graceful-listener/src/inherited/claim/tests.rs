@@ -110,3 +110,31 @@ fn an_unusable_listener_that_may_be_meant_is_not_passed_over() {
     );
     assert_eq!(choice(&["http@-"], Some("admin"), A, true), Choice::Bind);
 }
+
+/// What was stored before a crash is found by the name it had, and what the configuration does not
+/// ask for any more is not in its way.
+#[test]
+fn what_the_manager_stored_is_found_by_its_own_name_and_forbids_nothing() {
+    let stored = [
+        "graceful-127.0.0.1_0@127.0.0.1:4711",
+        "graceful-[__1]_0@[::1]:4712",
+        "graceful-http@127.0.0.1:80",
+    ];
+    let any = "127.0.0.1:0";
+    assert_eq!(choice(&stored, None, any, true), Choice::Take(0));
+    assert_eq!(choice(&stored, None, "[::1]:0", true), Choice::Take(1));
+    assert_eq!(choice(&stored, Some("http"), A, true), Choice::Take(2));
+    assert_eq!(choice(&stored, None, A, true), Choice::Take(2));
+    assert_eq!(choice(&stored, Some("http"), B, true), Choice::Bind);
+    assert_eq!(choice(&stored, None, B, true), Choice::Bind);
+    let twice = [
+        "graceful-127.0.0.1_80@127.0.0.1:80",
+        "x.socket@127.0.0.1:80",
+    ];
+    assert_eq!(choice(&twice, None, A, true), Choice::Take(1));
+    let with_passed = ["x@127.0.0.1:80", "graceful-http@127.0.0.1:81"];
+    assert_eq!(
+        choice(&with_passed, None, "127.0.0.1:82", true),
+        Choice::Mismatch(vec![0])
+    );
+}
