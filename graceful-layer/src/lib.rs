@@ -19,6 +19,7 @@ mod platform;
 mod report;
 mod source;
 mod state;
+mod streams;
 mod sync;
 mod tracker;
 
@@ -35,5 +36,6 @@ pub use self::{
     platform::{Misfit, Platform},
     report::{Abandoned, Answer, Cut, CutReason, Held, Report, Upload},
     state::RequestGuard,
+    streams::{Close, EndSocket, EndStream},
     tracker::{Beacon, ConnInfo, Counts, RequestInfo, Timeouts, Tracker},
 };
