@@ -13,9 +13,9 @@ mod run;
 mod serve;
 
 pub use graceful_layer::{
-    self as layer, Abandoned, Answer, Beacon, ConnInfo, ConnState, ConnTrackingLayer, Counts, Cut,
-    CutReason, Drain, FailAt, Grace, GracefulLayer, Health, Held, Misfit, Peer, Phase, Platform,
-    Report, RequestInfo, Timeouts, Tracker, Upload,
+    self as layer, Abandoned, Answer, Beacon, Close, ConnInfo, ConnState, ConnTrackingLayer,
+    Counts, Cut, CutReason, Drain, FailAt, Grace, GracefulLayer, Health, Held, Misfit, Peer, Phase,
+    Platform, Report, RequestInfo, Timeouts, Tracker, Upload,
 };
 pub use graceful_listener::{
     self as listener, HandoffError, HandoffFd, HandoffListener, HandoffUdp, ListenAddr,

@@ -12,6 +12,7 @@ mod io;
 mod peek;
 mod peer;
 mod state;
+mod waiting;
 
 use std::fmt;
 
