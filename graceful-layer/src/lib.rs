@@ -22,6 +22,7 @@ mod state;
 mod streams;
 mod sync;
 mod tracker;
+mod tunnel;
 
 pub use self::{
     body::ResponseBody,

@@ -25,15 +25,22 @@ use futures_util::{
     future::{join, join_all},
 };
 use graceful_server::{ConnState, Drain, Phase, Report};
-use support::{BOUND, Server, app, quick, until};
+use http::{Method, Request, StatusCode};
+use http_body_util::Empty;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use support::{BOUND, Server, app, http2, quick, until};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, timeout},
 };
-use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message as Sent};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Message as Sent, protocol::Role},
+};
 
-/// `/ws/told` closes when told, within so many milliseconds; the others never.
+/// `/ws/2000` closes when told, within so many milliseconds; those with a name never do.
 fn sockets() -> Router {
     app().route("/ws/{kind}", any(open))
 }
@@ -88,6 +95,26 @@ async fn connect(server: &Server, kind: &str) -> WebSocketStream<TcpStream> {
     let stream = TcpStream::connect(server.addr).await.unwrap();
     let url = format!("ws://{}/ws/{kind}", server.addr);
     client_async(url, stream).await.unwrap().0
+}
+
+/// A WebSocket over HTTP/2, by extended CONNECT.
+async fn connect_http2(server: &Server, kind: &str) -> WebSocketStream<TokioIo<Upgraded>> {
+    let mut client = http2(server.addr).await;
+    // The server's settings are there when an answer is.
+    client
+        .send_request(Request::new(Empty::new()))
+        .await
+        .unwrap();
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(format!("http://{}/ws/{kind}", server.addr))
+        .extension(hyper::ext::Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .body(Empty::<Bytes>::new());
+    let response = client.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let upgraded = hyper::upgrade::on(response).await.unwrap();
+    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await
 }
 
 async fn say<T: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<T>, text: &str) {
@@ -240,4 +267,53 @@ async fn a_reader_and_a_writer_in_two_tasks_are_both_cut() {
     hijacked(&server, 1).await;
     assert_cut(&server.stopped().await, ConnState::Hijacked);
     drop(socket);
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_is_in_flight_until_it_is_closed() {
+    let server = Server::start(sockets(), |serve| serve);
+    let mut socket = connect_http2(&server, "0").await;
+    say(&mut socket, "hello").await;
+    assert_eq!(server.tracker.in_flight(), 1);
+    assert_eq!(server.tracker.counts().of(ConnState::Active), 1);
+    socket.close(None).await.unwrap();
+    while socket.next().await.is_some() {}
+    until("let go", || server.tracker.in_flight() == 0).await;
+    assert_eq!(server.tracker.counts().of(ConnState::Active), 0);
+    drop(socket);
+    assert!(server.stopped().await.is_clean());
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_is_waited_for_and_closed_with_1001_at_a_stop() {
+    let server = Server::start(sockets(), |serve| serve);
+    let mut socket = connect_http2(&server, "2000").await;
+    say(&mut socket, "hello").await;
+    server.stop.fire();
+    server.tracker.reached(Phase::Draining).await;
+    assert_eq!(closed(socket).await.0, 1001);
+    let report = server.stopped().await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.drained_requests, 1);
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_that_goes_on_is_cut_at_the_deadline_and_named() {
+    let server = Server::start(sockets(), cut_soon);
+    let mut socket = connect_http2(&server, "deaf").await;
+    say(&mut socket, "hello").await;
+    server.stop.fire();
+    server.tracker.reached(Phase::Draining).await;
+    say(&mut socket, "still served").await;
+    broken(socket).await;
+    let report = server.stopped().await;
+    assert_cut(&report, ConnState::Active);
+    let [abandoned] = report.abandoned.as_slice() else {
+        panic!("{report}")
+    };
+    assert_eq!(
+        (&abandoned.method, &*abandoned.path),
+        (&Method::CONNECT, "/ws/deaf")
+    );
+    assert_eq!(abandoned.answer, graceful_server::Answer::Truncated);
 }
