@@ -9,6 +9,8 @@ pub mod conn_tracking;
 mod drain;
 mod grace;
 pub mod graceful;
+#[cfg(feature = "grpc-health")]
+mod grpc_health;
 mod head;
 mod health;
 mod line;
@@ -24,6 +26,8 @@ mod sync;
 mod tracker;
 mod tunnel;
 
+#[cfg(feature = "grpc-health")]
+pub use self::grpc_health::GrpcHealth;
 pub use self::{
     body::ResponseBody,
     completion::CompleteOnBody,

@@ -12,6 +12,8 @@ mod restart;
 mod run;
 mod serve;
 
+#[cfg(feature = "grpc-health")]
+pub use graceful_layer::GrpcHealth;
 pub use graceful_layer::{
     self as layer, Abandoned, Answer, Beacon, Close, ConnInfo, ConnState, ConnTrackingLayer,
     Counts, Cut, CutReason, Drain, FailAt, Grace, GracefulLayer, Health, Held, Misfit, Peer, Phase,
