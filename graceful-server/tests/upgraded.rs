@@ -32,7 +32,7 @@ use hyper_util::rt::TokioIo;
 use support::{BOUND, Server, app, http2, quick, until};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, timeout},
 };
 use tokio_tungstenite::{
@@ -92,7 +92,10 @@ async fn halves(socket: WebSocket) {
 
 /// A WebSocket over HTTP/1.
 async fn connect(server: &Server, kind: &str) -> WebSocketStream<TcpStream> {
-    let stream = TcpStream::connect(server.addr).await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    // What it does not read shall fill little of the kernel's memory.
+    socket.set_recv_buffer_size(1 << 14).unwrap();
+    let stream = socket.connect(server.addr).await.unwrap();
     let url = format!("ws://{}/ws/{kind}", server.addr);
     client_async(url, stream).await.unwrap().0
 }
