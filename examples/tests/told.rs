@@ -1,6 +1,10 @@
 //! Answers that never end by themselves: told of a stop or a restart, their handlers end them in order.
 
-#![allow(clippy::unwrap_used, reason = "what a test did not get is its failure")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test did not get is its failure"
+)]
 
 mod support;
 
@@ -70,7 +74,10 @@ async fn event_streams_end_in_order_and_parked_polls_are_answered() {
     server.in_flight(2).await;
     server.signal(Signal::TERM);
     let end = events.rest().await.in_order();
-    assert!(end.ends_with("0\r\n\r\n"), "{end}");
+    assert!(end.ends_with("\n\n\r\n0\r\n\r\n"), "{end}");
+    let retry = end.rsplit_once("retry: ").expect("a retry").1;
+    let retry: u32 = retry.split('\n').next().unwrap().parse().unwrap();
+    assert!((1000..=3000).contains(&retry), "{end}");
     let polled = poll.rest().await.in_order();
     assert!(polled.starts_with("HTTP/1.1 204"), "{polled}");
     assert_eq!(server.exit().await, 0);

@@ -9,7 +9,7 @@ use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{RequestGuard, head::Head};
+use crate::{RequestGuard, head::Head, tunnel::Tunnel};
 
 pin_project! {
     /// The inner body, or none if the cutoff answered. Its request is let go when the last frame was taken, or when
@@ -31,7 +31,13 @@ pin_project! {
 pub(crate) enum Sending {
     Over,
     Cut,
-    Counted { _guard: RequestGuard },
+    Counted {
+        _guard: RequestGuard,
+    },
+    /// Let go with this, whatever its body, unless the tunnel's task took it.
+    Tunnel {
+        _offer: Tunnel,
+    },
     Named(Head),
 }
 
@@ -60,8 +66,10 @@ impl<B: Body> ResponseBody<B> {
 impl Sending {
     #[inline]
     fn end(&mut self) {
-        if let Self::Named(head) = self {
-            head.finish();
+        match self {
+            Self::Tunnel { .. } => return,
+            Self::Named(head) => head.finish(),
+            _ => {}
         }
         *self = Self::Over;
     }

@@ -20,7 +20,12 @@ const LAST_CALL: Duration = Duration::from_secs(2);
 /// too dear to lose.
 ///
 /// [`current`](Self::current) gives it to whatever runs inside [`GracefulLayer`](crate::GracefulLayer) or
-/// `graceful_server::serve`; with feature `axum` it is an extractor. It costs nothing until it is asked for.
+/// `graceful_server::serve`; with feature `axum` it is an extractor. It costs nothing until it is asked for, which is why
+/// it is not among the request's extensions: putting it there would allocate for every request, on behalf of the few that
+/// look. A layer of yours can put it there for the routes that want it so: `request.extensions_mut().insert(Drain::current())`.
+///
+/// For what does not end by itself: [`or_drained`](Self::or_drained) answers a long poll,
+/// [`end_stream`](Self::end_stream) ends an event stream, [`end_socket`](Self::end_socket) closes a WebSocket.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -28,19 +33,17 @@ const LAST_CALL: Duration = Duration::from_secs(2);
 /// use graceful_layer::Drain;
 /// use http::{Request, Response, StatusCode};
 ///
-/// /// A long poll: parked until there is news, or until the server stops.
-/// async fn poll(_: Request<()>) -> Result<Response<String>, Infallible> {
-///     let drain = Drain::current();
+/// /// Long work that says at the last call how far it got.
+/// async fn export(_: Request<()>) -> Result<Response<String>, Infallible> {
+///     let drain = Drain::current().expect("under GracefulLayer");
 ///     let mut response = Response::new(String::new());
 ///     tokio::select! {
-///         news = news() => *response.body_mut() = news,
-///         () = async { drain.expect("under GracefulLayer").draining().await } => {
-///             *response.status_mut() = StatusCode::NO_CONTENT;
-///         }
+///         rows = rows() => *response.body_mut() = rows,
+///         () = drain.last_call() => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
 ///     }
 ///     Ok(response)
 /// }
-/// # async fn news() -> String { std::future::pending().await }
+/// # async fn rows() -> String { std::future::pending().await }
 /// ```
 #[derive(Clone)]
 pub struct Drain {

@@ -115,7 +115,8 @@ impl Head {
         self.0.stage = Stage::Answering;
         self.0.line.answering = true;
         self.0.length = length;
-        let plain = self.0.place.is_none() && self.0.line.method != Method::HEAD;
+        let method = &self.0.line.method;
+        let plain = self.0.place.is_none() && method != Method::HEAD && method != Method::CONNECT;
         !plain || length.is_none() || self.0.guard.cell().orders().phase() > Phase::Serving
     }
 
@@ -174,6 +175,25 @@ impl Head {
     pub(crate) fn is_cut_loose(&self) -> bool {
         let cell = self.0.guard.cell();
         cell.orders().says(Orders::CUT) && !cell.is_live()
+    }
+
+    /// Whether `response` turns the stream into a tunnel, which goes on when the answer is sent. On HTTP/1 the whole
+    /// connection becomes one, and that is what is counted then.
+    pub(crate) fn opens_tunnel<B>(&mut self, response: &Response<B>) -> bool {
+        let opens = self.0.line.version == Version::HTTP_2
+            && self.0.line.method == Method::CONNECT
+            && response.status().is_success();
+        if opens {
+            // What passes through it is no body, and has no length.
+            self.0.length = None;
+        }
+        opens
+    }
+
+    /// Whether the cutoff has dropped its connection.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn has_lost_connection(&self) -> bool {
+        self.0.guard.cell().orders().says(Orders::CUT)
     }
 
     /// What becomes of it from now on is nobody's fault.

@@ -29,6 +29,15 @@ pub enum FailAt {
     Draining,
 }
 
+impl FailAt {
+    pub(crate) fn fails(self, phase: Phase) -> bool {
+        match self {
+            Self::LameDuck => phase >= Phase::LameDuck,
+            Self::Draining => phase >= Phase::Draining,
+        }
+    }
+}
+
 /// A tower service that answers probes by the phase: 200 or 503, with the phase as JSON.
 ///
 /// Mount it where the probe asks: `Router::new().route_service("/ready", Health::ready(tracker.clone()))`. On the same
@@ -80,12 +89,7 @@ impl Health {
     }
 
     fn status(&self, phase: Phase) -> StatusCode {
-        let fails = match self.fail_at {
-            None => false,
-            Some(FailAt::LameDuck) => phase >= Phase::LameDuck,
-            Some(FailAt::Draining) => phase >= Phase::Draining,
-        };
-        if fails {
+        if self.fail_at.is_some_and(|fail_at| fail_at.fails(phase)) {
             StatusCode::SERVICE_UNAVAILABLE
         } else {
             StatusCode::OK

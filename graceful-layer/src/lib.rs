@@ -9,6 +9,8 @@ pub mod conn_tracking;
 mod drain;
 mod grace;
 pub mod graceful;
+#[cfg(feature = "grpc-health")]
+mod grpc_health;
 mod head;
 mod health;
 mod line;
@@ -19,9 +21,13 @@ mod platform;
 mod report;
 mod source;
 mod state;
+mod streams;
 mod sync;
 mod tracker;
+mod tunnel;
 
+#[cfg(feature = "grpc-health")]
+pub use self::grpc_health::GrpcHealth;
 pub use self::{
     body::ResponseBody,
     completion::CompleteOnBody,
@@ -35,5 +41,6 @@ pub use self::{
     platform::{Misfit, Platform},
     report::{Abandoned, Answer, Cut, CutReason, Held, Report, Upload},
     state::RequestGuard,
+    streams::{Close, EndSocket, EndStream},
     tracker::{Beacon, ConnInfo, Counts, RequestInfo, Timeouts, Tracker},
 };

@@ -12,14 +12,14 @@ use std::{
 use ::http::{Request, Response};
 use graceful_layer::{
     Graceful,
-    conn::{ConnIo, GracefulConnection},
+    conn::{ConnIo, GracefulConnection, StreamExecutor},
 };
 use http_body::Body;
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
 use crate::{
@@ -31,7 +31,7 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 type Io = TokioIo<ConnIo<Transport>>;
 type Http1<S> = http1::UpgradeableConnection<Io, Graceful<S>>;
-type Http2<S> = http2::Connection<Io, Graceful<S>, TokioExecutor>;
+type Http2<S> = http2::Connection<Io, Graceful<S>, StreamExecutor>;
 
 /// Until the first bytes are there, a connection costs no buffers but what they need.
 pub(crate) enum HttpConnection<S, B>

@@ -1,7 +1,7 @@
 //! What is spoken on a connection, and how hyper is set up for it.
 
+use graceful_layer::conn::StreamExecutor;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::TokioExecutor;
 
 /// What is spoken on connections: by their first bytes or, with TLS, by what was agreed on in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Protocol {
 pub(crate) struct Http {
     pub(crate) protocol: Protocol,
     pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<TokioExecutor>,
+    pub(crate) http2: http2::Builder<StreamExecutor>,
 }
 
 impl Default for Http {
@@ -44,7 +44,7 @@ impl Default for Http {
         let mut http1 = http1::Builder::new();
         // The tracker bounds heads, idle and silent connections, in one walk for all of them.
         http1.header_read_timeout(None);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let mut http2 = http2::Builder::new(StreamExecutor);
         http2.enable_connect_protocol();
         Self {
             protocol: Protocol::Auto,

@@ -17,10 +17,12 @@ mod serve;
 mod tls;
 mod transport;
 
+#[cfg(feature = "grpc-health")]
+pub use graceful_layer::GrpcHealth;
 pub use graceful_layer::{
-    self as layer, Abandoned, Answer, Beacon, ConnInfo, ConnState, ConnTrackingLayer, Counts, Cut,
-    CutReason, Drain, FailAt, Grace, GracefulLayer, Health, Held, Misfit, Peer, Phase, Platform,
-    Report, RequestInfo, Timeouts, Tracker, Upload,
+    self as layer, Abandoned, Answer, Beacon, Close, ConnInfo, ConnState, ConnTrackingLayer,
+    Counts, Cut, CutReason, Drain, FailAt, Grace, GracefulLayer, Health, Held, Misfit, Peer, Phase,
+    Platform, Report, RequestInfo, Timeouts, Tracker, Upload,
 };
 pub use graceful_listener::{
     self as listener, ControlSocket, HandoffError, HandoffFd, HandoffListener, HandoffUdp,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ::http::{Request, Response};
-use graceful_layer::{Grace, Report, Timeouts, Tracker};
+use graceful_layer::{Grace, Report, Timeouts, Tracker, conn::StreamExecutor};
 use graceful_listener::{ControlSocket, HandoffListener, Successor, SuccessorBuilder};
 use graceful_signal::{ShutdownSignal, SignalKind};
 use http_body::Body;
@@ -17,7 +17,6 @@ use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
 };
-use hyper_util::rt::TokioExecutor;
 use tokio::sync::mpsc;
 use tower_service::Service;
 
@@ -281,7 +280,7 @@ impl Serve {
     }
 
     /// Changes hyper's settings for HTTP/2.
-    pub fn http2(mut self, change: impl FnOnce(&mut http2::Builder<TokioExecutor>)) -> Self {
+    pub fn http2(mut self, change: impl FnOnce(&mut http2::Builder<StreamExecutor>)) -> Self {
         change(&mut self.http.http2);
         self
     }

@@ -7,11 +7,12 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::time::Duration;
 
+use graceful_server::layer::conn::StreamExecutor;
 use graceful_server::listener::{PeerAddr, Stream};
 use graceful_server::{Grace, HandoffListener, Peer, Phase, ShutdownSignal, Tracker};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::time::sleep;
 use tower::service_fn;
@@ -57,7 +58,7 @@ fn serve(tracker: &Tracker, stream: Stream, peer: PeerAddr) {
     let conn = tracker.open(peer.as_tcp().map_or(Peer::Unix, Peer::Tcp));
     let io = TokioIo::new(conn.io(stream));
     let service = conn.service(service_fn(answer));
-    let http = auto::Builder::new(TokioExecutor::new());
+    let http = auto::Builder::new(StreamExecutor);
     let connection = http
         .serve_connection_with_upgrades(io, service)
         .into_owned();

@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     Peek,
     frames::{Frames, PONG, Preface},
+    waiting::Waiting,
 };
 use crate::{
     phase::Phase,
@@ -39,6 +40,7 @@ pub struct ConnIo<T: Peek> {
     preface: Preface,
     http2: Option<Box<Http2>>,
     at_end: bool,
+    waiting: Waiting,
     part: IoPart,
 }
 
@@ -115,6 +117,7 @@ impl<T: Peek> ConnIo<T> {
             preface: Preface::Matched(0),
             http2: None,
             at_end: false,
+            waiting: Waiting::default(),
             part,
         }
     }
@@ -200,6 +203,20 @@ impl<T: Peek> ConnIo<T> {
         cell.note_read();
     }
 
+    /// Nothing can be read, or written: whether it is to end now. After an upgrade the connection future has gone, and the
+    /// cut reaches the new owner here.
+    fn is_cut(&mut self, cx: &Context<'_>) -> bool {
+        let cell = self.part.cell();
+        self.waiting.listen(cell, cx.waker()).says(Orders::CUT)
+    }
+
+    fn or_cut<R>(&mut self, cx: &Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        match written {
+            Poll::Pending if self.is_cut(cx) => Poll::Ready(Err(cut())),
+            written => written,
+        }
+    }
+
     /// Nothing to read. If the connection is to close and nothing is on the way, that is the end.
     fn end_if_ordered(
         &mut self,
@@ -207,12 +224,11 @@ impl<T: Peek> ConnIo<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let cell = self.cell();
+        if self.is_cut(cx) {
+            return Poll::Ready(Err(cut()));
+        }
         if self.part.is_hijacked() {
-            // The connection future has gone: orders reach the new owner here.
-            return match cell.listen(cx.waker()).says(Orders::CUT) {
-                true => Poll::Ready(Err(cut())),
-                false => Poll::Pending,
-            };
+            return Poll::Pending;
         }
         if let Some(http2) = &mut self.http2 {
             if http2.poll_pong(cx, buf).is_ready() {
@@ -331,7 +347,8 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.pinned().poll_write(cx, buf)
+        let written = self.pinned().poll_write(cx, buf);
+        self.or_cut(cx, written)
     }
 
     fn poll_write_vectored(
@@ -339,7 +356,8 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.pinned().poll_write_vectored(cx, bufs)
+        let written = self.pinned().poll_write_vectored(cx, bufs);
+        self.or_cut(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

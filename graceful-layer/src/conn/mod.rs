@@ -3,6 +3,8 @@
 //! The three share one cell of the tracker. Any of them may be left out; what the missing one would have seen is
 //! then not known.
 
+#[cfg(feature = "hyper")]
+mod executor;
 mod frames;
 mod future;
 mod graceful;
@@ -12,9 +14,12 @@ mod io;
 mod peek;
 mod peer;
 mod state;
+mod waiting;
 
 use std::fmt;
 
+#[cfg(feature = "hyper")]
+pub use self::executor::StreamExecutor;
 pub(crate) use self::peer::Packed;
 pub use self::{
     future::{ConnFuture, Hold},

@@ -16,7 +16,9 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::timeout;
 
-use crate::{ResponseBody, body::Sending, drain::Saver, head::Head, report::Answer};
+use crate::{
+    ResponseBody, body::Sending, drain::Saver, head::Head, report::Answer, tunnel::Tunnel,
+};
 
 #[cfg(feature = "hyper")]
 pub use super::called::Called;
@@ -125,7 +127,13 @@ fn finish<B: Body>(response: Response<B>, head: Option<Head>) -> Response<Respon
 #[inline(never)]
 fn dressed<B: Body>(mut response: Response<B>, mut head: Head) -> Response<ResponseBody<B>> {
     head.dress(&mut response);
-    response.map(|body| ResponseBody::new(body, Sending::Named(head)))
+    let request = match head.opens_tunnel(&response) {
+        true => Sending::Tunnel {
+            _offer: Tunnel::offer(head),
+        },
+        false => Sending::Named(head),
+    };
+    response.map(|body| ResponseBody::new(body, request))
 }
 
 /// The answer to a request whose time is up: a 503, which for gRPC is the status UNAVAILABLE. It may have been worked on,
