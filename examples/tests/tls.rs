@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use graceful_server::rustls::HandshakeKind::{Full, Resumed};
 use rustix::process::Signal;
 use support::process::exit;
 use support::server::Server;
@@ -23,6 +24,37 @@ async fn start(certificate: &Certificate, flags: &[&str]) -> Server {
     let tls = certificate.flags();
     let tls = tls.iter().map(String::as_str);
     Server::start(&tls.chain(flags.iter().copied()).collect::<Vec<_>>()).await
+}
+
+/// The keys of generation 0 open its tickets in generation 1, and through it in generation 2.
+#[tokio::test]
+async fn a_session_resumes_in_the_next_generation_and_in_the_one_after_it() {
+    let certificate = Certificate::new();
+    let mut server = start(&certificate, &[]).await;
+    let (client, latecomer) = (certificate.client(), certificate.client());
+    let (_, kind) = ask(&client, server.addr, "/").await.unwrap();
+    assert_eq!(kind, Some(Full));
+    ask(&latecomer, server.addr, "/").await.unwrap();
+    for generation in 1..=2 {
+        let old = server.pid;
+        server.signal(Signal::HUP);
+        server.ready(generation).await;
+        assert_eq!(exit(old).await, 0);
+        let (answer, kind) = ask(&client, server.addr, "/").await.unwrap();
+        assert!(
+            answer.contains(&format!("x-generation: {generation}")),
+            "{answer}"
+        );
+        assert_eq!(kind, Some(Resumed), "generation {generation}");
+    }
+    let (_, kind) = ask(&latecomer, server.addr, "/").await.unwrap();
+    assert_eq!(kind, Some(Resumed), "with a ticket of generation 0");
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().await, 0);
+
+    let stranger = start(&certificate, &[]).await;
+    let (_, kind) = ask(&client, stranger.addr, "/").await.unwrap();
+    assert_eq!(kind, Some(Full), "no successor, no keys");
 }
 
 /// Asks again and again, each time on a new connection, and counts the answers.

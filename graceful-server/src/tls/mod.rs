@@ -2,10 +2,6 @@
 
 mod config;
 mod error;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "handed over once there is a channel for it")
-)]
 mod keys;
 mod records;
 mod stream;

@@ -1,4 +1,6 @@
-//! Session tickets, sealed with keys that change.
+//! Session tickets that outlive their process: a restart costs clients no full handshake.
+//!
+//! The keys go to the successor over the hand-off channel; a process that is not one makes its own.
 
 use std::{
     fmt, io,
@@ -10,6 +12,11 @@ use tokio_rustls::rustls::server::ProducesTickets;
 
 use super::keys::{Keys, PERIOD};
 use crate::Serve;
+
+/// Under this name the keys travel.
+const STATE: &str = "graceful-server.tls.ticket-keys";
+/// Of what [`Keys::to_bytes`] makes.
+const SCHEMA: u32 = 1;
 
 /// Makes the TLS of all endpoints ready to serve, and has the successor inherit the keys of their tickets.
 ///
@@ -25,9 +32,13 @@ pub(crate) fn prepare(mut serve: Serve) -> io::Result<Serve> {
         };
         let keys = match &shared {
             Some(keys) => Arc::clone(keys),
-            None => Arc::clone(shared.insert(Arc::new(Shared::new()?))),
+            None => Arc::clone(shared.insert(Arc::new(Shared::inherited_or_new()?))),
         };
         config.set_ticketer(Arc::new(Ticketer { keys, scope }));
+    }
+    if let Some(keys) = shared {
+        let keys = move || keys.to_bytes();
+        serve.successor = serve.successor.state(STATE, SCHEMA, keys);
     }
     Ok(serve)
 }
@@ -36,8 +47,14 @@ pub(crate) fn prepare(mut serve: Serve) -> io::Result<Serve> {
 struct Shared(RwLock<Keys>);
 
 impl Shared {
-    fn new() -> io::Result<Self> {
-        let keys = Keys::random(now()).map_err(|_| io::Error::other(NO_RANDOM))?;
+    fn inherited_or_new() -> io::Result<Self> {
+        let inherited = graceful_listener::inherited_state(STATE)
+            .filter(|state| state.schema == SCHEMA)
+            .and_then(|state| Keys::from_bytes(&state.bytes));
+        let keys = match inherited {
+            Some(keys) => keys,
+            None => Keys::random(now()).map_err(|_| io::Error::other(NO_RANDOM))?,
+        };
         Ok(Self(RwLock::new(keys)))
     }
 
@@ -56,6 +73,10 @@ impl Shared {
 
     fn read<T>(&self, look: impl FnOnce(&Keys) -> T) -> T {
         look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.with(Keys::to_bytes)
     }
 }
 
