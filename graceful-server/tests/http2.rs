@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use graceful_server::{Phase, Protocol};
 use support::{
     BOUND, Server, app,
-    frames::{ALL, PREFACE, Peer, Said, body, going_away},
+    frames::{ALL, PAYLOAD, PREFACE, Peer, Said, body, going_away},
     quick, read_all, until,
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
@@ -81,6 +81,27 @@ async fn without_a_pong_the_last_goaway_comes_by_our_own_timer_and_what_raced_it
     assert_eq!(body(&said, 3), b"hello", "{said:?}");
     assert_eq!(said.last(), Some(&going_away(3)), "{said:?}");
     assert!(server.stopped().await.is_clean());
+}
+
+/// Such as those to the keep-alive PINGs that hyper sends if it is told to, and one that nobody asked for.
+#[tokio::test]
+async fn pongs_from_before_the_stop_are_not_taken_for_the_answer_to_its_ping() {
+    for payload in [b"01234567", PAYLOAD] {
+        let server = Server::start(app(), |serve| serve);
+        let mut peer = Peer::connect(server.addr).await;
+        peer.get(1, "/").await;
+        peer.pong_with(payload).await;
+        peer.get(3, "/").await;
+        until("idle", || {
+            server.tracker.totals().1 == 2 && server.tracker.in_flight() == 0
+        })
+        .await;
+        server.stop.fire();
+        let said = peer.rest().await;
+        assert_eq!(said.last(), Some(&going_away(3)), "{said:?}");
+        let report = server.stopped().await;
+        assert_eq!(report.cutoff, Duration::ZERO, "{report}");
+    }
 }
 
 /// Neither what has not been said yet, nor what will never be said, holds the exit.

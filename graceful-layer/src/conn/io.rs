@@ -58,6 +58,7 @@ impl Http2 {
     /// The GOAWAY is with the kernel: from now on the peer has its time.
     fn expect_pong(&mut self, cx: &mut Context<'_>) {
         if self.pong.is_none() {
+            self.frames.forget_pong();
             let mut pong = Box::pin(sleep(PONG_GRACE));
             // Polled for its wake-up: the next read may be the one it causes.
             let _ = pong.as_mut().poll(cx);

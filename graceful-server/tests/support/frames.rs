@@ -12,7 +12,7 @@ use super::BOUND;
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What h2 sends with its GOAWAYs, and wants back.
-pub(crate) const PAYLOAD: &[u8] = b"\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54";
+pub(crate) const PAYLOAD: &[u8; 8] = b"\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54";
 pub(crate) const ALL: u32 = 0x7fff_ffff;
 
 const DATA: u8 = 0;
@@ -66,7 +66,11 @@ impl Peer {
     }
 
     pub(crate) async fn pong(&mut self) {
-        self.send(PING, ACK, 0, PAYLOAD).await;
+        self.pong_with(PAYLOAD).await;
+    }
+
+    pub(crate) async fn pong_with(&mut self, payload: &[u8]) {
+        self.send(PING, ACK, 0, payload).await;
     }
 
     /// The next frame; nothing at the end of the stream, which is an orderly one.
