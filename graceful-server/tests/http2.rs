@@ -104,6 +104,30 @@ async fn pongs_from_before_the_stop_are_not_taken_for_the_answer_to_its_ping() {
     }
 }
 
+#[tokio::test]
+async fn half_a_frame_may_finish_and_does_not_hold_the_drain_if_it_never_does() {
+    for (half, finishes) in [(5, true), (12, true), (5, false), (12, false)] {
+        let server = Server::start(app(), |serve| serve);
+        let mut peer = Peer::connect(server.addr).await;
+        peer.get(1, "/").await;
+        until("idle", || {
+            server.tracker.totals().1 == 1 && server.tracker.in_flight() == 0
+        })
+        .await;
+        let request = Peer::request(3, "/");
+        peer.0.write_all(&request[..half]).await.unwrap();
+        server.stop.fire();
+        if finishes {
+            peer.told().await;
+            peer.0.write_all(&request[half..]).await.unwrap();
+            assert_eq!(body(&peer.rest().await, 3), b"hello", "after {half} bytes");
+        }
+        let report = server.stopped().await;
+        assert!(report.is_clean(), "{half} bytes: {report}");
+        assert_eq!(report.cutoff, Duration::ZERO, "{half} bytes: {report}");
+    }
+}
+
 /// Neither what has not been said yet, nor what will never be said, holds the exit.
 #[tokio::test]
 async fn peers_that_never_finish_their_preface_are_closed_by_their_grace_and_not_by_the_deadline() {

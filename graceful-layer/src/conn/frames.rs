@@ -47,6 +47,8 @@ pub(super) struct Frames {
     have: usize,
     /// How much of the current frame's payload is still to come.
     rest: usize,
+    /// How many bytes there have been.
+    seen: u64,
     /// In the payload of a PONG that is the answer so far: how much of it is there.
     pong: Option<usize>,
     ponged: bool,
@@ -54,6 +56,7 @@ pub(super) struct Frames {
 
 impl Frames {
     pub(super) fn follow(&mut self, mut bytes: &[u8]) {
+        self.seen += bytes.len() as u64;
         while !bytes.is_empty() {
             let skip = self.rest.min(bytes.len());
             self.compare(&bytes[..skip]);
@@ -97,6 +100,10 @@ impl Frames {
 
     pub(super) fn is_between(&self) -> bool {
         self.rest == 0 && self.have == 0
+    }
+
+    pub(super) fn seen(&self) -> u64 {
+        self.seen
     }
 
     pub(super) fn has_ponged(&self) -> bool {

@@ -48,17 +48,22 @@ impl Peer {
     }
 
     async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
-        self.0.write_all(&[&head, payload].concat()).await.unwrap();
+        let frame = frame(kind, flags, stream, payload);
+        self.0.write_all(&frame).await.unwrap();
     }
 
-    /// GET of http://test, in HPACK's static table and literals.
     pub(crate) async fn get(&mut self, stream: u32, path: &str) {
+        self.0
+            .write_all(&Self::request(stream, path))
+            .await
+            .unwrap();
+    }
+
+    /// GET of http://test, in HPACK's static table and literals: one frame.
+    pub(crate) fn request(stream: u32, path: &str) -> Vec<u8> {
         let path_length = [0x44, u8::try_from(path.len()).unwrap()];
-        let block = [b"\x82\x86\x41\x04test", &path_length[..], path.as_bytes()].concat();
-        self.send(HEADERS, END_STREAM_AND_HEADERS, stream, &block)
-            .await;
+        let block = [b"\x82\x86\x41\x04test", &path_length[..], path.as_bytes()];
+        frame(HEADERS, END_STREAM_AND_HEADERS, stream, &block.concat())
     }
 
     pub(crate) async fn ping(&mut self) {
@@ -131,6 +136,12 @@ impl Peer {
         assert!(seen.contains(&going_away(ALL)), "{seen:?}");
         seen
     }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+    [&head, payload].concat()
 }
 
 /// GOAWAY without an error.
