@@ -276,7 +276,7 @@ struct Linger {
 impl Linger {
     fn new(pause: Duration) -> Self {
         Self {
-            quiet: Box::pin(sleep(pause)),
+            quiet: Box::pin(sleep(pause.min(LONGEST_LINGER))),
             pause,
             end: Instant::now() + LONGEST_LINGER,
         }

@@ -27,6 +27,8 @@ const TICK: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_millis(20);
 /// How often the log says what the drain still waits for.
 const REMIND: Duration = Duration::from_secs(5);
+/// How long what is cut may take to be dropped, at the least.
+const DROPPED: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) -> Report {
     let lease = tracker.clone();
@@ -216,6 +218,8 @@ impl Stop {
         self.cut();
         arena.cut_loose();
         arena.wake_parked();
+        // To be dropped a task must be polled, and that takes a moment whatever the policy says (law 7).
+        let gone_at = gone_at.max(Instant::now() + DROPPED);
         let _ = tokio::time::timeout_at(gone_at, emptied(arena)).await;
         self.report.cutoff = began.elapsed();
     }
