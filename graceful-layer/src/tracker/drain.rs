@@ -168,11 +168,9 @@ impl Stop {
     /// Ends when nothing is left, at the deadline, or when hurried.
     async fn drain(&mut self, entered: Instant, until: Instant) -> Way {
         self.tick();
-        let rules = Sweep::draining(
-            &self.grace,
-            self.tracker.now_ms(),
-            self.report.drained.total(),
-        );
+        // This millisecond has begun already: whoever counts from the next one gets all of the grace.
+        let start = self.tracker.now_ms().wrapping_add(1);
+        let rules = Sweep::draining(&self.grace, start, self.report.drained.total());
         let told_at = after(entered, self.grace.idle_grace);
         let tracker = self.tracker.clone();
         let arena = tracker.arena();
