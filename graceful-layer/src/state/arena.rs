@@ -238,10 +238,10 @@ impl Arena {
     pub(crate) fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
         // Registered before looked at: whoever goes after the look rings.
         self.bell.register(cx.waker());
-        if self.outstanding() > 0 {
-            return Poll::Pending;
+        match self.outstanding() {
+            0 => self.bell.forget(),
+            _ => return Poll::Pending,
         }
-        self.bell.forget();
         Poll::Ready(())
     }
 
