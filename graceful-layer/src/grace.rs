@@ -9,7 +9,8 @@ use std::time::Duration;
 /// clients that do not know of the stop yet (law 5). Zero means "not at all", never "for ever".
 ///
 /// # Zero, for ever, and contradictions
-/// No value is an error, and none makes a stop hang that is hurried by a further signal.
+/// No value is an error, and none makes a stop hang that is hurried by a further signal. What hardly can be meant
+/// [`validate`](Self::validate) says.
 ///
 /// | part | zero | longer than the deadline, up to [`Duration::MAX`] |
 /// |---|---|---|

@@ -3,6 +3,12 @@
 //!
 //! Descriptors belong to the process, so the tests of this file take turns.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test did not get is its failure"
+)]
+
 mod support;
 
 use std::{

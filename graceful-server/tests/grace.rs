@@ -1,5 +1,11 @@
 //! Durations of zero, of for ever, and such as contradict each other: what each does to a server (the documentation of `Grace`).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test did not get is its failure"
+)]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,11 @@
 //! HTTP/1 heads and answers cut anywhere by a stop: what had begun may finish, what never does holds nobody (law 6).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test did not get is its failure"
+)]
+
 mod support;
 
 use std::time::Duration;

@@ -3,6 +3,12 @@
 //!
 //! The peers are frames written by hand. What needs no misbehaviour is tested with hyper's client in `serve.rs`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test did not get is its failure"
+)]
+
 mod support;
 
 use std::time::{Duration, Instant};

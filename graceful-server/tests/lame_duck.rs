@@ -1,5 +1,11 @@
 //! A lame duck on the wire: it serves everybody, and asks more and more of them to go (laws 4 and 5).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test did not get is its failure"
+)]
+
 mod support;
 
 use std::{io, net::SocketAddr, time::Duration};

@@ -83,15 +83,14 @@ async fn start(
     }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
-    let stopped = async move { signal.await };
     let ended = if kind == Kind::Axum {
-        let server = axum::serve(listener, app()).with_graceful_shutdown(stopped);
+        let server = axum::serve(listener, app()).with_graceful_shutdown(signal);
         tokio::spawn(async { drop(server.await) })
     } else {
         let routes = tonic::service::Routes::from(app());
         let server = tonic::transport::Server::builder().add_routes(routes);
         let incoming = TcpListenerStream::new(listener);
-        tokio::spawn(async { drop(server.serve_with_incoming_shutdown(incoming, stopped).await) })
+        tokio::spawn(async { drop(server.serve_with_incoming_shutdown(incoming, signal).await) })
     };
     Ok((addr, ended))
 }
