@@ -1,4 +1,4 @@
-//! The two loads that other servers lose requests under when they are stopped.
+//! The loads that other servers lose requests under when they are stopped: 24 loops of each kind, fifteen stops.
 
 #![allow(clippy::unwrap_used, reason = "what a test did not get is its failure")]
 
@@ -9,7 +9,7 @@ use support::loops::{LOOPS, Loops, Tally};
 use support::process::{Process, signal};
 use support::server::Server;
 
-const STOPS: usize = 10;
+const STOPS: usize = 15;
 
 /// Starts a server, puts a load on it, stops it in the middle of it.
 async fn stopped_under(load: fn(std::net::SocketAddr) -> Loops) -> Tally {
@@ -31,13 +31,18 @@ async fn stopped_under(load: fn(std::net::SocketAddr) -> Loops) -> Tally {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn busy_keep_alive_connections_lose_no_answer_through_ten_stops() {
+async fn busy_keep_alive_connections_lose_no_answer_through_fifteen_stops() {
     stopped_under(Loops::keep_alive).await.assert_nothing_lost();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fresh_connections_are_answered_or_refused_through_ten_stops() {
+async fn fresh_connections_are_answered_or_refused_through_fifteen_stops() {
     stopped_under(Loops::fresh).await.assert_nothing_lost();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_on_http2_connections_lose_no_answer_through_fifteen_stops() {
+    stopped_under(Loops::http2).await.assert_nothing_lost();
 }
 
 /// The same with the accept loop of the example, written by hand.

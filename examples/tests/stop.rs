@@ -128,6 +128,39 @@ async fn requests_that_had_begun_are_answered_whatever_was_there_of_them() {
     assert_eq!(server.exit().await, 0);
 }
 
+/// They have come to a process that did not run, and the stop reaches it before it runs again.
+#[tokio::test]
+async fn clients_that_queued_before_a_stopped_process_are_served_when_it_goes_on_to_its_end() {
+    let server = Server::start(&[]).await;
+    server.signal(Signal::STOP);
+    let stat = format!("/proc/{}/stat", server.pid.as_raw_nonzero());
+    until("the process stands still", async || {
+        fs::read_to_string(&stat).unwrap().contains(") T ")
+    })
+    .await;
+    let mut clients = Vec::new();
+    for n in 0..20 {
+        let mut client = Wire::open(server.addr).await;
+        match n % 2 {
+            0 => client.get("/ping").await,
+            _ => {
+                let post = "POST /count HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi";
+                client.send(post).await;
+            }
+        }
+        clients.push(client);
+    }
+    server.signal(Signal::TERM);
+    server.signal(Signal::CONT);
+    for (n, client) in clients.into_iter().enumerate() {
+        let answer = client.rest().await.in_order();
+        let end = ["\r\n\r\nok\n", "\r\n\r\nlen=2\n"][n % 2];
+        assert!(answer.ends_with(end), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    assert_eq!(server.exit().await, 0);
+}
+
 #[tokio::test]
 async fn each_further_signal_goes_on_to_the_next_phase_and_what_is_cut_is_named() {
     let folder = support::process::scratch();

@@ -97,8 +97,8 @@ impl<B: Body> Body for ResponseBody<B> {
         match this.request {
             Sending::Cut => return Poll::Pending,
             Sending::Named(head) if head.is_cut_loose() => {
-                *this.request = Sending::Cut;
                 this.inner.set(None);
+                *this.request = Sending::Cut;
                 return Poll::Pending;
             }
             _ => {}
@@ -113,9 +113,15 @@ impl<B: Body> Body for ResponseBody<B> {
                 let sent = frame.data_ref().map_or(0, Buf::remaining);
                 this.request.wait(sent, cx);
             }
-            // The answer did not end whole.
-            Poll::Ready(Some(Err(_))) => *this.request = Sending::Over,
-            Poll::Ready(Some(Ok(_)) | None) => this.request.end(),
+            Poll::Ready(last) => {
+                // Its request is what a drain waits for: whatever the body holds goes before that (law 7).
+                this.inner.set(None);
+                match last {
+                    // The answer did not end whole.
+                    Some(Err(_)) => *this.request = Sending::Over,
+                    Some(Ok(_)) | None => this.request.end(),
+                }
+            }
         }
         frame
     }

@@ -8,6 +8,20 @@ use std::time::Duration;
 /// Every phase ends early when there is nothing left to wait for, except lame duck, which waits for
 /// clients that do not know of the stop yet (law 5). Zero means "not at all", never "for ever".
 ///
+/// # Zero, for ever, and contradictions
+/// No value is an error, and none makes a stop hang that is hurried by a further signal. What hardly can be meant
+/// [`validate`](Self::validate) says.
+///
+/// | part | zero | longer than the deadline, up to [`Duration::MAX`] |
+/// |---|---|---|
+/// | `lame_duck` | is skipped | moves the deadline: lasts until the next signal or command, at the longest a year |
+/// | `drain` | what is in flight at its beginning is cut at once | as `lame_duck` |
+/// | `idle_grace` | idle connections are closed when first looked at, unless a request is on its way | they stay until their next request or the deadline, and their end is then no loss to report |
+/// | `idle_spread` | idle connections are closed together | is never longer than a millisecond for each connection |
+/// | `first_request_grace` | connections without a request, and half-sent heads, are dropped when first looked at | as `idle_grace`; half a head is cut at the deadline and named |
+/// | `linger` | closed without reading on: a client that still sends may lose its answer | 30 s at the most |
+/// | `cutoff` | no time for savers and 503s; what is dropped has a tenth of a second to go | moves only the end of the stop, which is earlier if nothing is left |
+///
 /// ```
 /// use std::time::Duration;
 /// use graceful_layer::Grace;
@@ -144,7 +158,7 @@ impl Grace {
         Self { cutoff, ..self }
     }
 
-    /// The longest a stop can take.
+    /// The longest a stop can take, but for a tenth of a second for what is dropped, and for hooks of `Closed`.
     pub fn total(&self) -> Duration {
         self.lame_duck
             .saturating_add(self.drain)

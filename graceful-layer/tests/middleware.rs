@@ -1,13 +1,19 @@
 //! The two layers, poll by poll (laws 3 and 4).
 
-use std::{convert::Infallible, future::ready, time::Duration};
+use std::{
+    convert::Infallible,
+    future::ready,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use graceful_layer::{
     CompleteOnBody, ConnTrackingLayer, FailAt, Grace, GracefulLayer, Health, Phase, Tracker,
 };
 use http::{Method, Request, Response, StatusCode, Version, header::CONNECTION};
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -97,6 +103,50 @@ async fn a_request_is_let_go_on_drop_error_and_empty_body() {
         "a body that has ended before it began"
     );
     assert!(response.body().is_end_stream());
+}
+
+/// A body that holds something of the application, whose end must not come after the drain's.
+struct Holding(Full<Bytes>, Tracker);
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        assert_eq!(self.1.in_flight(), 1, "let go before its body was");
+    }
+}
+
+impl Body for Holding {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_over_is_gone_before_its_request_is() {
+    let tracker = Tracker::new();
+    let held = tracker.clone();
+    let holding = service_fn(move |_: Request<()>| {
+        let body = Holding(Full::from("hello"), held.clone());
+        ready(Ok::<_, Infallible>(Response::new(body)))
+    });
+    let layer = GracefulLayer::with_tracker(tracker.clone());
+    let mut service = layer.layer(holding);
+    let answer = service.call(request(Version::HTTP_2)).await.unwrap();
+    let mut body = answer.into_body();
+    assert!(body.frame().await.is_some());
+    assert_eq!(
+        tracker.in_flight(),
+        1,
+        "it does not say that this was its last"
+    );
+    assert!(body.frame().await.is_none());
+    assert_eq!(tracker.in_flight(), 0);
+    assert!(body.is_end_stream() && body.frame().await.is_none());
 }
 
 #[tokio::test]
@@ -217,8 +267,8 @@ async fn at_the_cutoff_a_request_without_answer_gets_a_503_and_is_named() {
     let drain = tokio::spawn(graceful.tracker().drain(Grace::default()));
     graceful.tracker().reached(Phase::Cutoff).await;
     let response = match future.poll() {
-        std::task::Poll::Ready(response) => response.unwrap(),
-        std::task::Poll::Pending => panic!("still waiting at the cutoff"),
+        Poll::Ready(response) => response.unwrap(),
+        Poll::Pending => panic!("still waiting at the cutoff"),
     };
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));

@@ -53,6 +53,43 @@ async fn an_idle_connection_is_closed_with_fin_after_its_grace_and_not_before() 
     assert!(drain.await.unwrap().is_clean());
 }
 
+/// A crowd is not sent away in one instant, to come back to somebody else in one. Under a clock that only waits for what
+/// is due, so that a slow machine spreads nothing.
+#[tokio::test]
+async fn idle_connections_are_closed_at_spread_times() {
+    const CLIENTS: usize = 300;
+    let tracker = Tracker::new();
+    let addr = serve(&tracker).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..CLIENTS {
+        let mut client = Raw::connect(addr).await;
+        client.get("/").await;
+        clients.spawn(async move {
+            assert_eq!(client.rest().await.unwrap(), "", "FIN, not RST");
+            tokio::time::Instant::now()
+        });
+    }
+    until("idle", || tracker.counts().of(ConnState::Idle) == CLIENTS).await;
+    tokio::time::pause();
+    let grace = quick().with_idle_spread(Duration::from_secs(2));
+    let began = tokio::time::Instant::now();
+    let drain = tokio::spawn(tracker.drain(grace));
+    let mut ends: Vec<_> = clients
+        .join_all()
+        .await
+        .iter()
+        .map(|end| end.duration_since(began))
+        .collect();
+    ends.sort();
+    // A millisecond for each of them, looked at every 20 ms.
+    let spread = ends[CLIENTS - 1] - ends[0];
+    assert!(ends[0] >= quick().idle_grace, "the first at {:?}", ends[0]);
+    assert!(spread > Duration::from_millis(200), "all within {spread:?}");
+    ends.dedup();
+    assert!(ends.len() > 5, "at {ends:?}");
+    assert!(drain.await.unwrap().is_clean());
+}
+
 #[tokio::test]
 async fn requests_in_flight_finish() {
     let tracker = Tracker::new();

@@ -516,6 +516,22 @@ async fn a_sealed_unix_listener_keeps_its_queue_and_has_no_path() {
 }
 
 /// Somebody else may accept from it, and would get no connection any more.
+/// Whoever has looked the path up before it was removed comes to the socket like whoever knows its abstract name.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_sealed_unix_listener_refuses_whoever_has_found_it_already() {
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("graceful-seal-{}", std::process::id());
+    let listener = bind(&format!("unix:@{name}"));
+    let addr = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let _before = UnixStream::connect_addr(&addr).unwrap();
+    listener.seal();
+    let late = UnixStream::connect_addr(&addr).unwrap_err();
+    assert_eq!(late.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert!(listener.accept_queued().unwrap().is_some());
+    assert!(listener.accept_queued().unwrap().is_none());
+}
+
 #[tokio::test]
 async fn a_listener_that_was_passed_is_not_sealed() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();

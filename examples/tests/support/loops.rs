@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use graceful_examples::load::{Call, Http1, Outcome};
+use graceful_examples::load::{Call, Http1, Http2, Outcome, Sample};
 use tokio::task::JoinSet;
 
 use super::{BOUND, until};
@@ -55,16 +56,44 @@ impl Loops {
         )
     }
 
+    /// Posts on streams of HTTP/2 connections, one connection to each loop.
+    pub(crate) fn http2(server: SocketAddr) -> Self {
+        let client = || Http2::new(server, BOUND);
+        Self::of(client, |n| Call::count(100 + n), |_| true)
+    }
+
+    /// Kept-alive connections again, half of them asking and half of them posting, each with a pause before every request:
+    /// long enough for its connection to be idle, short enough for many requests.
+    pub(crate) fn paced(server: SocketAddr, pause: Duration) -> Self {
+        let client = || Paced {
+            client: Http1::new(server, BOUND),
+            pause,
+        };
+        let call = |n| match n % 2 {
+            0 => Call::identity(),
+            _ => Call::count(100 + n),
+        };
+        Self::of(client, call, |_| true)
+    }
+
     pub(crate) fn run(
         server: SocketAddr,
         call: impl Fn(usize) -> Call,
         goes_on: fn(&mut Http1) -> bool,
     ) -> Self {
+        Self::of(|| Http1::new(server, BOUND), call, goes_on)
+    }
+
+    fn of<C: Client>(
+        client: impl Fn() -> C,
+        call: impl Fn(usize) -> Call,
+        goes_on: fn(&mut C) -> bool,
+    ) -> Self {
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let mut tasks = JoinSet::new();
         for n in 0..LOOPS {
             tasks.spawn(turn(
-                server,
+                client(),
                 call(n),
                 goes_on,
                 Arc::clone(&stop),
@@ -104,14 +133,42 @@ impl Loops {
     }
 }
 
-async fn turn(
-    server: SocketAddr,
+/// What sends the requests of one loop.
+trait Client: Send + 'static {
+    fn send(&mut self, call: &Call) -> impl Future<Output = Sample> + Send;
+}
+
+impl Client for Http1 {
+    async fn send(&mut self, call: &Call) -> Sample {
+        Self::send(self, call).await
+    }
+}
+
+impl Client for Http2 {
+    async fn send(&mut self, call: &Call) -> Sample {
+        Self::send(self, call).await
+    }
+}
+
+struct Paced {
+    client: Http1,
+    pause: Duration,
+}
+
+impl Client for Paced {
+    async fn send(&mut self, call: &Call) -> Sample {
+        self.client.idle_until(Instant::now() + self.pause).await;
+        self.client.send(call).await
+    }
+}
+
+async fn turn<C: Client>(
+    mut client: C,
     call: Call,
-    goes_on: fn(&mut Http1) -> bool,
+    goes_on: fn(&mut C) -> bool,
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
 ) -> Tally {
-    let mut client = Http1::new(server, BOUND);
     let mut tally = Tally::default();
     while tally.refused == 0 {
         let sample = client.send(&call).await;

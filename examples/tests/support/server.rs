@@ -27,7 +27,12 @@ impl Server {
 
     pub(crate) async fn start_program(program: &Path, flags: &[&str]) -> Self {
         let own = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        let mut process = Process::start(program, &[&own, flags].concat());
+        Self::run(program, &[&own, flags].concat()).await
+    }
+
+    /// The same with a command line of one's own, which has one `--listen` and an `--admin`.
+    pub(crate) async fn run(program: &Path, args: &[&str]) -> Self {
+        let mut process = Process::start(program, args);
         let listening = |line: String| {
             let address = line.strip_prefix("listening ").map(str::parse);
             address

@@ -47,13 +47,19 @@ pub(super) struct Frames {
     have: usize,
     /// How much of the current frame's payload is still to come.
     rest: usize,
+    /// How many bytes there have been.
+    seen: u64,
+    /// In the payload of a PONG that is the answer so far: how much of it is there.
+    pong: Option<usize>,
     ponged: bool,
 }
 
 impl Frames {
     pub(super) fn follow(&mut self, mut bytes: &[u8]) {
+        self.seen += bytes.len() as u64;
         while !bytes.is_empty() {
             let skip = self.rest.min(bytes.len());
+            self.compare(&bytes[..skip]);
             self.rest -= skip;
             bytes = &bytes[skip..];
             let take = (HEADER - self.have).min(bytes.len());
@@ -73,12 +79,31 @@ impl Frames {
         let [a, b, c, kind, flags, ..] = self.header;
         self.rest = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         self.have = 0;
-        // We never send another PING, so an answer is the answer.
-        self.ponged |= kind == PING && flags & ACK != 0;
+        self.pong = (kind == PING && flags & ACK != 0).then_some(0);
+    }
+
+    /// Holds a part of a PONG's payload against the answer: others are to hyper's keep-alive PINGs, or to nothing.
+    fn compare(&mut self, part: &[u8]) {
+        let Some(have) = self.pong else {
+            return;
+        };
+        let same = PONG[HEADER + have..].starts_with(part);
+        let have = have + part.len();
+        self.ponged |= same && HEADER + have == PONG.len();
+        self.pong = (same && HEADER + have < PONG.len()).then_some(have);
+    }
+
+    /// What came before the PING is no answer to it.
+    pub(super) fn forget_pong(&mut self) {
+        self.ponged = false;
     }
 
     pub(super) fn is_between(&self) -> bool {
         self.rest == 0 && self.have == 0
+    }
+
+    pub(super) fn seen(&self) -> u64 {
+        self.seen
     }
 
     pub(super) fn has_ponged(&self) -> bool {
@@ -112,11 +137,22 @@ mod tests {
                 seen += part.len();
                 let between = seen < 24 || ends.contains(&seen);
                 assert_eq!(frames.is_between(), between, "after {seen} by {step}");
-                assert_eq!(
-                    frames.has_ponged(),
-                    seen >= 46 + HEADER,
-                    "after {seen} by {step}"
-                );
+                assert_eq!(frames.has_ponged(), seen == 63, "after {seen} by {step}");
+            }
+            frames.forget_pong();
+            assert!(!frames.has_ponged());
+        }
+    }
+
+    #[test]
+    fn another_pong_is_not_the_answer() {
+        for last in [b'\x53', b'\x55'] {
+            let mut other = PONG;
+            other[PONG.len() - 1] = last;
+            for step in 1..=other.len() {
+                let mut frames = Frames::default();
+                other.chunks(step).for_each(|part| frames.follow(part));
+                assert!(frames.is_between() && !frames.has_ponged(), "by {step}");
             }
         }
     }

@@ -54,12 +54,17 @@ struct Http2 {
     /// Runs from the flush of the GOAWAY.
     pong: Option<Pin<Box<Sleep>>>,
     answered: bool,
+    /// How many bytes had come when the time was over in the middle of a frame.
+    seen: Option<u64>,
+    /// In that frame nothing has come for as long again.
+    stuck: bool,
 }
 
 impl Http2 {
     /// The GOAWAY is with the kernel: from now on the peer has its time.
     fn expect_pong(&mut self, cx: &mut Context<'_>) {
         if self.pong.is_none() {
+            self.frames.forget_pong();
             let mut pong = Box::pin(sleep(PONG_GRACE));
             // Polled for its wake-up: the next read may be the one it causes.
             let _ = pong.as_mut().poll(cx);
@@ -76,12 +81,26 @@ impl Http2 {
             return Poll::Pending;
         }
         ready!(pong.as_mut().poll(cx));
-        if !self.frames.is_between() || buf.remaining() < PONG.len() {
+        if !self.frames.is_between() {
+            self.wait_for_rest(cx);
+            return Poll::Pending;
+        }
+        if buf.remaining() < PONG.len() {
             return Poll::Pending;
         }
         buf.put_slice(&PONG);
         self.answered = true;
         Poll::Ready(())
+    }
+
+    /// In the middle of a frame the peer has its time anew, as long as something comes of it.
+    fn wait_for_rest(&mut self, cx: &mut Context<'_>) {
+        let seen = self.frames.seen();
+        self.stuck = self.seen.replace(seen) == Some(seen);
+        if let Some(pong) = self.pong.as_mut().filter(|_| !self.stuck) {
+            pong.as_mut().reset(Instant::now() + PONG_GRACE);
+            let _ = pong.as_mut().poll(cx);
+        }
     }
 }
 
@@ -235,8 +254,11 @@ impl<T: Peek> ConnIo<T> {
                 return Poll::Ready(Ok(()));
             }
         }
-        // An HTTP/2 connection that got as far as a request is closed by its server, after the GOAWAYs.
-        let close = cell.orders().says(Orders::CLOSE) && !(cell.is_http2() && cell.begun() > 0);
+        // An HTTP/2 connection that got as far as a request is closed by its server, after the GOAWAYs. One whose peer went
+        // silent in the middle of a frame never gets there.
+        let stuck = self.http2.as_ref().is_some_and(|http2| http2.stuck);
+        let by_server = cell.is_http2() && cell.begun() > 0 && !stuck;
+        let close = cell.orders().says(Orders::CLOSE) && !by_server;
         if !close || !cell.is_quiet() {
             return Poll::Pending;
         }
@@ -286,7 +308,7 @@ struct Linger {
 impl Linger {
     fn new(pause: Duration) -> Self {
         Self {
-            quiet: Box::pin(sleep(pause)),
+            quiet: Box::pin(sleep(pause.min(LONGEST_LINGER))),
             pause,
             end: Instant::now() + LONGEST_LINGER,
         }

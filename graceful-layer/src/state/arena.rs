@@ -93,6 +93,7 @@ impl Arena {
 
     /// Gives the arena back. What is still alive in it keeps it from being leased until it has gone.
     pub(crate) fn give_back(&'static self) {
+        self.bell.forget();
         lock(pool::get()).push(self);
     }
 
@@ -238,9 +239,10 @@ impl Arena {
         // Registered before looked at: whoever goes after the look rings.
         self.bell.register(cx.waker());
         match self.outstanding() {
-            0 => Poll::Ready(()),
-            _ => Poll::Pending,
+            0 => self.bell.forget(),
+            _ => return Poll::Pending,
         }
+        Poll::Ready(())
     }
 
     /// Requests in flight, on connections and off them.

@@ -19,6 +19,12 @@ impl Bell {
         drop(replaced);
     }
 
+    /// Lets go of whoever waited: a waker keeps its task, and that its whole runtime.
+    pub(super) fn forget(&self) {
+        let forgotten = lock(&self.0).take();
+        drop(forgotten);
+    }
+
     pub(crate) fn ring(&self) {
         let waker = lock(&self.0).take();
         if let Some(waker) = waker {

@@ -27,6 +27,8 @@ const TICK: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_millis(20);
 /// How often the log says what the drain still waits for.
 const REMIND: Duration = Duration::from_secs(5);
+/// How long what is cut may take to be dropped, at the least.
+const DROPPED: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) -> Report {
     let lease = tracker.clone();
@@ -166,11 +168,9 @@ impl Stop {
     /// Ends when nothing is left, at the deadline, or when hurried.
     async fn drain(&mut self, entered: Instant, until: Instant) -> Way {
         self.tick();
-        let rules = Sweep::draining(
-            &self.grace,
-            self.tracker.now_ms(),
-            self.report.drained.total(),
-        );
+        // This millisecond has begun already: whoever counts from the next one gets all of the grace.
+        let start = self.tracker.now_ms().wrapping_add(1);
+        let rules = Sweep::draining(&self.grace, start, self.report.drained.total());
         let told_at = after(entered, self.grace.idle_grace);
         let tracker = self.tracker.clone();
         let arena = tracker.arena();
@@ -216,6 +216,8 @@ impl Stop {
         self.cut();
         arena.cut_loose();
         arena.wake_parked();
+        // To be dropped a task must be polled, and that takes a moment whatever the policy says (law 7).
+        let gone_at = gone_at.max(Instant::now() + DROPPED);
         let _ = tokio::time::timeout_at(gone_at, emptied(arena)).await;
         self.report.cutoff = began.elapsed();
     }

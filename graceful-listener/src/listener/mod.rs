@@ -229,8 +229,8 @@ impl HandoffListener {
     /// a second. It cannot be undone.
     ///
     /// What is not covered: a listener that this process did not bind itself, which others may
-    /// hold as well, and one that is handed over, are left as they are; and so is TCP on systems
-    /// other than Linux.
+    /// hold as well, and one that is handed over, are left as they are; and systems other than Linux
+    /// only remove a Unix socket's path.
     pub fn seal(&self) {
         self.shared.seal();
     }

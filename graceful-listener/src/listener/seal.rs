@@ -28,8 +28,22 @@ pub(super) fn turn_away(socket: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&socket).attach_filter(&NO_SYN)
 }
 
+/// The same for a Unix socket, whose path somebody may have looked up before it was removed: the
+/// kernel refuses from here on whoever comes, and keeps who is in the queue. It does neither for
+/// TCP, where a shutdown resets the queue.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn refuse(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Read)?)
+}
+
 /// Other systems have no such filter.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn turn_away(_: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Nor do they shut a listening socket down.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn refuse(_: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }

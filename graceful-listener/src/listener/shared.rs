@@ -105,12 +105,14 @@ impl Shared {
         if self.inherited || self.is_handed_over() {
             return;
         }
-        match (&self.addr, &self.path) {
-            // Where it cannot be done the queue is emptied all the same.
-            (ListenAddr::Tcp(_), _) => _ = seal::turn_away(self.as_fd()),
-            (ListenAddr::Unix(_), Some(path)) => path.unlink(),
-            (ListenAddr::Unix(_), None) => {}
+        if let Some(path) = &self.path {
+            path.unlink();
         }
+        // Where it cannot be done the queue is emptied all the same.
+        let _ = match self.addr {
+            ListenAddr::Tcp(_) => seal::turn_away(self.as_fd()),
+            ListenAddr::Unix(_) => seal::refuse(self.as_fd()),
+        };
     }
 
     fn accept_now(&self) -> io::Result<(Stream, PeerAddr)> {

@@ -7,6 +7,8 @@
     reason = "a failure here fails the test"
 )]
 
+pub(crate) mod frames;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::{Router, extract::Path, routing::get};
