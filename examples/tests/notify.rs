@@ -6,6 +6,7 @@
 mod support;
 
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use std::sync::{Arc, Mutex};
 
@@ -196,6 +197,9 @@ async fn it_hears_who_is_the_main_process_when_a_successor_fails_or_dies() {
     let first = unit.serving_pid().await;
 
     std::fs::remove_file(&program).unwrap();
+    // It may be executed as far as anybody can know before.
+    std::fs::write(&program, "#!/nowhere/interpreter\n").unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
     assert_eq!(post(unit.admin, "/restart").await.status, 409);
     // What was not executed may have said that it was.
     manager.hears_last("MAINPID", first).await;
@@ -204,6 +208,7 @@ async fn it_hears_who_is_the_main_process_when_a_successor_fails_or_dies() {
         .await;
     assert_eq!(manager.count("READY=1"), 2, "the reload is over");
 
+    std::fs::remove_file(&program).unwrap();
     std::fs::hard_link(BINARY, &program).unwrap();
     let mut slow = Wire::open(unit.addr).await;
     slow.get("/slow?ms=60000").await;

@@ -163,7 +163,7 @@ impl Attempt {
         match started {
             Ok(started) => {
                 self.pid = started.pid;
-                process::started(self.pid);
+                process::started(self.pid, started.is_child());
                 self.started = Some(started);
                 Event::Spawned
             }

@@ -64,11 +64,11 @@ pub(super) fn state() -> State {
     PROCESS.lock().unwrap_or_else(PoisonError::into_inner).state
 }
 
-/// This process has started its successor.
-pub(super) fn started(pid: u32) {
+/// There is a successor. `child` says whether this process has started it itself.
+pub(super) fn started(pid: u32, child: bool) {
     let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     process.successor = pid;
-    process.child = Some(pid);
+    process.child = child.then_some(pid);
 }
 
 #[cfg(test)]

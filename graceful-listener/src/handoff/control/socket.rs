@@ -24,7 +24,7 @@ use crate::inherited::{self, What};
 use crate::{HandoffListener, ListenAddr, Stream, log};
 
 /// The name under which it travels. `from_env` without a name does not mean it.
-pub(crate) const NAME: &str = "graceful-control";
+pub(crate) const NAME: &str = "control@graceful";
 /// Nobody else's business.
 const MODE: u32 = 0o600;
 /// How long a client may take to say what it wants.
