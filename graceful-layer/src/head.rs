@@ -145,7 +145,9 @@ impl Head {
         let dice = || (cell.begun().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
         // An upgrade is announced in that header, and ends no connection.
         let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if self.0.line.version < Version::HTTP_2 && !upgrade && cell.orders().retires(dice) {
+        // A connection that moves to the successor goes on there.
+        let last = cell.orders().retires(dice) && !cell.moves();
+        if self.0.line.version < Version::HTTP_2 && !upgrade && last {
             if self.0.line.version < Version::HTTP_11 {
                 // hyper adds `keep-alive` for a client of HTTP/1.0 that asked for it, unless the answer is HTTP/1.0 too.
                 *response.version_mut() = self.0.line.version;

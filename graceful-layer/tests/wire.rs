@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use graceful_layer::{Answer, ConnState, Grace, Phase, Timeouts, Tracker};
-use support::{BOUND, Raw, serve, until};
+use support::{BOUND, Raw, serve, serve_movable, until};
 use tokio::time::{sleep, timeout};
 
 fn quick() -> Grace {
@@ -417,4 +417,48 @@ mod http2 {
         );
         assert!(timeout(BOUND, drain).await.unwrap().unwrap().is_clean());
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_may_move_is_neither_told_nor_closed_until_it_may_not() {
+    let tracker = Tracker::new();
+    let mut client = Raw::connect(serve_movable(&tracker).await).await;
+    until("idle, for it has had requests elsewhere", || {
+        tracker.counts().of(ConnState::Idle) == 1
+    })
+    .await;
+    assert_eq!(tracker.snapshot()[0].requests, 2);
+    tracker.set_moving(true);
+    tracker.hand_over();
+    let drain = tokio::spawn(tracker.drain(quick()));
+    tracker.told().await;
+    sleep(Duration::from_millis(200)).await;
+    assert!(!client.get("/").await.contains("connection: close"));
+    assert_eq!(tracker.counts().of(ConnState::Idle), 1);
+
+    tracker.set_moving(false);
+    let answer = client.get("/").await;
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert_eq!(client.rest().await.unwrap(), "", "FIN, not RST");
+    let report = drain.await.unwrap();
+    assert_eq!((report.connections, report.requests), (1, 2), "{report}");
+}
+
+#[tokio::test]
+async fn a_connection_that_no_longer_moves_has_its_whole_idle_grace_from_then() {
+    let tracker = Tracker::new();
+    let mut client = Raw::connect(serve_movable(&tracker).await).await;
+    until("idle", || tracker.counts().of(ConnState::Idle) == 1).await;
+    tracker.set_moving(true);
+    tracker.hand_over();
+    let drain = tokio::spawn(tracker.drain(quick()));
+    tracker.told().await;
+    let start = tokio::time::Instant::now();
+    tracker.set_moving(false);
+    assert_eq!(client.rest().await.unwrap(), "", "FIN, not RST");
+    assert!(
+        start.elapsed() >= Duration::from_millis(900),
+        "closed at once"
+    );
+    assert!(drain.await.unwrap().is_clean());
 }

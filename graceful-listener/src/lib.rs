@@ -38,9 +38,10 @@ pub use self::carried::Carried;
 pub use self::error::ListenError;
 pub use self::fd::HandoffFd;
 pub use self::handoff::{
-    Candidate, ControlCommand, ControlRequest, ControlSocket, HandoffError, Handover,
-    InheritedState, Successor, SuccessorBuilder, command, decline, extend, generation,
-    inherited_state, leave, ready, take_over,
+    Beside, Candidate, ControlCommand, ControlRequest, ControlSocket, HandoffError, Handover,
+    InheritedState, Moved, Mover, Moving, News, Successor, SuccessorBuilder, Turn, command,
+    decline, extend, generation, hurry, inherited_state, is_beside, leave, news, ready,
+    take_connections, take_over,
 };
 pub use self::incoming::Incoming;
 pub use self::inherited::unclaimed;

@@ -52,6 +52,15 @@ pub(crate) fn committed(_generation: u32) {
     );
 }
 
+/// The predecessor serves on, and lets this process serve beside it.
+pub(crate) fn beside(_generation: u32) {
+    event!(
+        info,
+        generation = _generation,
+        "serving beside the predecessor"
+    );
+}
+
 /// The predecessor died before it let go.
 pub(crate) fn promoted(_generation: u32) {
     event!(

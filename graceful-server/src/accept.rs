@@ -10,7 +10,7 @@ use std::{
 };
 
 use graceful_layer::Tracker;
-use graceful_listener::HandoffListener;
+use graceful_listener::{HandoffListener, Moved};
 use tokio::time::{Sleep, sleep};
 
 use crate::{
@@ -59,6 +59,18 @@ impl Acceptor {
             .iter()
             .map(|paced| paced.endpoint.listener.clone())
             .collect()
+    }
+
+    /// Goes on with a connection that was idle in the predecessor, or refuses it.
+    pub(crate) fn adopt(&self, moved: Moved) {
+        let from = |paced: &&Paced| {
+            !paced.endpoint.is_secured() && moved.is_from(&paced.endpoint.listener)
+        };
+        if let Some(Paced { endpoint, .. }) = self.endpoints.iter().find(from) {
+            if let Some(accepted) = Accepted::moved(moved, &self.tracker) {
+                endpoint.start(accepted, &self.http);
+            }
+        }
     }
 
     /// Accepts for ever, on all listeners. Never ready.

@@ -1,4 +1,5 @@
-//! One connection, from its first byte: finds out what is spoken, then is hyper's connection for it.
+//! One connection, from its first byte: finds out what is spoken, then is hyper's connection for it, until it ends or
+//! moves to the successor (law 6).
 
 use std::{
     error::Error,
@@ -14,6 +15,7 @@ use graceful_layer::{
     Graceful,
     conn::{ConnIo, GracefulConnection, StreamExecutor},
 };
+use graceful_listener::{Moving, Turn};
 use http_body::Body;
 use hyper::{
     body::Incoming,
@@ -24,6 +26,7 @@ use tower_service::Service;
 
 use crate::{
     http::{Http, Protocol},
+    leave::Leave,
     transport::Transport,
 };
 
@@ -33,19 +36,28 @@ type Io = TokioIo<ConnIo<Transport>>;
 type Http1<S> = http1::UpgradeableConnection<Io, Graceful<S>>;
 type Http2<S> = http2::Connection<Io, Graceful<S>, StreamExecutor>;
 
-/// Until the first bytes are there, a connection costs no buffers but what they need.
-pub(crate) enum HttpConnection<S, B>
+pub(crate) struct HttpConnection<S, B>
 where
     S: HttpService<B>,
     B: HttpBody,
 {
-    Silent {
-        io: ConnIo<Transport>,
-        service: Graceful<S>,
-        http: Arc<Http>,
-    },
-    Http1(Pin<Box<Http1<S>>>),
+    stage: Stage<S, B>,
+    http: Arc<Http>,
+    /// Boxed, for most servers have none.
+    leave: Option<Box<Leave>>,
+}
+
+/// Until the first bytes are there, a connection costs no buffers but what they need.
+enum Stage<S, B>
+where
+    S: HttpService<B>,
+    B: HttpBody,
+{
+    Silent(ConnIo<Transport>, Graceful<S>),
+    Http1(Box<Http1<S>>),
     Http2(Pin<Box<Http2<S>>>),
+    /// On its way to the successor, and not touched until it answers.
+    Leaving(ConnIo<Transport>, Graceful<S>, Moving),
     Over(PhantomData<fn() -> B>),
 }
 
@@ -80,20 +92,33 @@ pub(crate) trait HttpBody: Body<Data: Send, Error: Into<BoxError>> + Send + 'sta
 impl<B> HttpBody for B where B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static {}
 
 impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
-    pub(crate) fn new(io: ConnIo<Transport>, service: Graceful<S>, http: Arc<Http>) -> Self {
-        Self::Silent { io, service, http }
+    pub(crate) fn new(
+        io: ConnIo<Transport>,
+        service: Graceful<S>,
+        http: Arc<Http>,
+        leave: Option<Leave>,
+    ) -> Self {
+        Self {
+            stage: Stage::Silent(io, service),
+            http,
+            leave: leave.map(Box::new),
+        }
+    }
+
+    fn take_stage(&mut self) -> Stage<S, B> {
+        mem::replace(&mut self.stage, Stage::Over(PhantomData))
     }
 
     /// Finishes the handshake, if there is one, reads until it is clear what is spoken, and sets hyper up for it.
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let Self::Silent { io, http, .. } = self else {
+        let Stage::Silent(io, _) = &mut self.stage else {
             return Poll::Ready(Ok(()));
         };
         if io.stream().is_handshaking() {
             ready!(io.stream_mut().poll_handshake(cx))?;
             io.set_handshaking(false);
         }
-        let spoken = io.stream().agreed().unwrap_or(http.protocol);
+        let spoken = io.stream().agreed().unwrap_or(self.http.protocol);
         let mut ended = false;
         let protocol = loop {
             match spoken.detect(io.ahead(), ended) {
@@ -102,16 +127,91 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
                 _ => ended = !ready!(io.poll_read_ahead(cx))?,
             }
         };
-        if let Self::Silent { io, service, http } = mem::replace(self, Self::Over(PhantomData)) {
-            let io = TokioIo::new(io);
-            *self = match protocol {
-                Protocol::Http2 => Self::Http2(Box::pin(http.http2.serve_connection(io, service))),
-                _ => Self::Http1(Box::pin(
+        if let Stage::Silent(io, service) = self.take_stage() {
+            let (io, http) = (TokioIo::new(io), &self.http);
+            self.stage = match protocol {
+                Protocol::Http2 => Stage::Http2(Box::pin(http.http2.serve_connection(io, service))),
+                _ => Stage::Http1(Box::new(
                     http.http1.serve_connection(io, service).with_upgrades(),
                 )),
             };
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if let Stage::Leaving(_, _, moving) = &mut self.stage {
+            let taken = ready!(Pin::new(moving).poll(cx));
+            if !self.arrived(taken) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        ready!(self.poll_begin(cx))?;
+        match &mut self.stage {
+            Stage::Http1(connection) => Pin::new(&mut **connection).poll(cx).map_err(Into::into),
+            Stage::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
+            Stage::Silent(..) | Stage::Leaving(..) | Stage::Over(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// The successor has answered. Returns whether the connection goes on here.
+    fn arrived(&mut self, taken: bool) -> bool {
+        let stage = self.take_stage();
+        match &self.leave {
+            Some(leave) if taken => leave.gone(),
+            Some(leave) => leave.stay(),
+            None => {}
+        }
+        if let (Stage::Leaving(io, service, _), false) = (stage, taken) {
+            self.stage = Stage::Silent(io, service);
+        }
+        !taken
+    }
+
+    /// Takes the stream out of its server and sends it, with what the server has read of a next request.
+    fn depart(&mut self, turn: Turn, cx: &mut Context<'_>) -> Result<(), BoxError> {
+        let stage = self.take_stage();
+        let Some(leave) = &self.leave else {
+            return Ok(());
+        };
+        leave.begin();
+        let stage = match stage {
+            Stage::Http1(connection) => end(connection, cx)?,
+            other => other,
+        };
+        self.stage = match stage {
+            Stage::Silent(io, service) => match leave.send(turn, &io) {
+                Some(moving) => Stage::Leaving(io, service, moving),
+                None => {
+                    leave.stay();
+                    Stage::Silent(io, service)
+                }
+            },
+            other => {
+                leave.stay();
+                other
+            }
+        };
+        Ok(())
+    }
+}
+
+/// Ends a connection that is between two requests: then it is silent again, with what was read of the next one. hyper
+/// is the judge of that, for only there does it end at once.
+fn end<S: HttpService<B>, B: HttpBody>(
+    mut connection: Box<Http1<S>>,
+    cx: &mut Context<'_>,
+) -> Result<Stage<S, B>, BoxError> {
+    let mut pinned = Pin::new(&mut *connection);
+    pinned.as_mut().graceful_shutdown();
+    match pinned.poll(cx)? {
+        Poll::Pending => Ok(Stage::Http1(connection)),
+        Poll::Ready(()) => {
+            let parts = connection.into_parts().ok_or("it was upgraded")?;
+            let mut io = parts.io.into_inner();
+            io.put_back(&parts.read_buf);
+            Ok(Stage::Silent(io, parts.service))
+        }
     }
 }
 
@@ -122,18 +222,24 @@ impl<S: HttpService<B>, B: HttpBody> Future for HttpConnection<S, B> {
     type Output = Result<(), BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        ready!(self.poll_begin(cx))?;
-        match &mut *self {
-            Self::Http1(connection) => connection.as_mut().poll(cx).map_err(Into::into),
-            Self::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
-            Self::Silent { .. } | Self::Over(_) => Poll::Ready(Ok(())),
+        loop {
+            if let Poll::Ready(ended) = self.poll_stage(cx) {
+                return Poll::Ready(ended);
+            }
+            // What leaves already has had its turn.
+            let this = &mut *self;
+            let turn = match (&mut this.leave, &this.stage) {
+                (Some(leave), Stage::Silent(..) | Stage::Http1(_)) => ready!(leave.poll_turn(cx)),
+                _ => return Poll::Pending,
+            };
+            self.depart(turn, cx)?;
         }
     }
 }
 
 impl<S: HttpService<B>, B: HttpBody> GracefulConnection for HttpConnection<S, B> {
     fn graceful_shutdown(mut self: Pin<&mut Self>) {
-        if let Self::Http2(connection) = &mut *self {
+        if let Stage::Http2(connection) = &mut self.stage {
             connection.as_mut().graceful_shutdown();
         }
     }

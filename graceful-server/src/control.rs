@@ -6,13 +6,13 @@ use graceful_layer::{Report, Tracker};
 use graceful_listener::{ControlCommand, ControlRequest, ControlSocket, HandoffListener};
 use tokio::sync::mpsc;
 
-use crate::restart::Reply;
+use crate::restart::Ask;
 
 #[derive(Debug)]
 pub(crate) struct Control {
     socket: Option<ControlSocket>,
     tracker: Tracker,
-    restarts: mpsc::UnboundedSender<Reply>,
+    restarts: mpsc::UnboundedSender<Ask>,
     /// Who waits for the end of the stop.
     waiting: Vec<ControlCommand>,
 }
@@ -21,7 +21,7 @@ impl Control {
     pub(crate) fn new(
         socket: Option<ControlSocket>,
         tracker: Tracker,
-        restarts: mpsc::UnboundedSender<Reply>,
+        restarts: mpsc::UnboundedSender<Ask>,
     ) -> Self {
         let waiting = Vec::new();
         Self {
@@ -118,7 +118,10 @@ impl Control {
             Ok(pid) => command.done(format!("process {pid} serves")),
             Err(error) => command.failed(chain(&error)),
         };
-        let _ = self.restarts.send(Some(Box::new(reply)));
+        let _ = self.restarts.send(Ask {
+            beside: false,
+            reply: Some(Box::new(reply)),
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, future::poll_fn, net::SocketAddr, sync::Arc};
 
 use graceful_layer::{Connection, Peer, Tracker};
-use graceful_listener::{HandoffListener, PeerAddr, Stream};
+use graceful_listener::{HandoffListener, Moved, PeerAddr, Stream};
 use tower_service::Service;
 
 #[cfg(feature = "tls")]
@@ -11,6 +11,7 @@ use crate::tls::{TlsConfig, TlsStream};
 use crate::{
     connection::{BoxError, HttpBody, HttpConnection, HttpService},
     http::Http,
+    leave::Leave,
     log,
     transport::Transport,
 };
@@ -18,24 +19,40 @@ use crate::{
 /// Serves one accepted connection in a task of its own.
 type Start = dyn Fn(Accepted, &Arc<Http>) + Send + Sync;
 
-/// A connection right after `accept`: in the tracker already (law 2).
+/// A connection right after `accept`, or moved here: in the tracker already (law 2).
 pub(crate) struct Accepted {
     stream: Transport,
     peer: PeerAddr,
     conn: Connection,
+    /// Read by a predecessor, and not understood yet.
+    unread: Vec<u8>,
+    /// The position of its listener.
+    listener: u32,
 }
 
 impl Accepted {
     pub(crate) fn new(stream: Stream, peer: PeerAddr, tracker: &Tracker) -> Self {
-        let known = match &peer {
-            PeerAddr::Tcp(addr) => Peer::Tcp(*addr),
-            _ => Peer::Unix,
-        };
         Self {
+            conn: tracker.open(known(&peer)),
             stream: Transport::Plain(stream),
             peer,
-            conn: tracker.open(known),
+            unread: Vec::new(),
+            listener: 0,
         }
+    }
+
+    /// One that was idle in the predecessor; nothing if it could not be taken. In the tracker before it is.
+    pub(crate) fn moved(moved: Moved, tracker: &Tracker) -> Option<Self> {
+        let peer = moved.peer().clone();
+        let conn = tracker.adopt(known(&peer), moved.requests());
+        let (stream, unread) = moved.accept()?;
+        Some(Self {
+            stream: Transport::Plain(stream),
+            peer,
+            conn,
+            unread,
+            listener: 0,
+        })
     }
 
     /// The same connection, which begins with a handshake: counted as such before anything of it is done.
@@ -50,11 +67,23 @@ impl Accepted {
     }
 
     async fn serve<S: HttpService<B>, B: HttpBody>(self, service: S, http: Arc<Http>) {
-        let Self { stream, conn, .. } = self;
-        let id = conn.id();
-        let (io, service) = (conn.io(stream), conn.service(service));
-        let ended = conn.watch(HttpConnection::new(io, service, http)).await;
-        log::ended(id, ended);
+        let (id, conn) = (self.conn.id(), self.conn);
+        let mut io = conn.io(self.stream);
+        io.put_back(&self.unread);
+        let exit = http.exit.clone();
+        let plain = io.stream().as_plain().is_some();
+        let leave = exit
+            .filter(|_| plain)
+            .map(|exit| Leave::new(conn.departure(), exit, self.listener));
+        let served = HttpConnection::new(io, conn.service(service), http, leave);
+        log::ended(id, conn.watch(served).await);
+    }
+}
+
+fn known(peer: &PeerAddr) -> Peer {
+    match peer {
+        PeerAddr::Tcp(addr) => Peer::Tcp(*addr),
+        _ => Peer::Unix,
     }
 }
 
@@ -124,8 +153,17 @@ impl Endpoint {
         Self { index, ..self }
     }
 
-    pub(crate) fn start(&self, accepted: Accepted, http: &Arc<Http>) {
+    /// Whether connections begin with a handshake, which one that has moved here has not.
+    pub(crate) fn is_secured(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
+    pub(crate) fn start(&self, mut accepted: Accepted, http: &Arc<Http>) {
         accepted.conn.set_listener(self.index);
+        accepted.listener = self.index.into();
         #[cfg(feature = "tls")]
         let accepted = match &self.tls {
             Some(tls) => accepted.secured(tls),

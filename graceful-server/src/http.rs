@@ -3,6 +3,8 @@
 use graceful_layer::conn::StreamExecutor;
 use hyper::server::conn::{http1, http2};
 
+use crate::leave::Exit;
+
 /// What is spoken on connections: by their first bytes or, with TLS, by what was agreed on in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -31,12 +33,14 @@ impl Protocol {
     }
 }
 
-/// hyper's builders, as the user left them.
+/// What all connections share: hyper's builders, as the user left them, and the way to the successor.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
     pub(crate) protocol: Protocol,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<StreamExecutor>,
+    /// None if connections do not move.
+    pub(crate) exit: Option<Exit>,
 }
 
 impl Default for Http {
@@ -50,6 +54,7 @@ impl Default for Http {
             protocol: Protocol::Auto,
             http1,
             http2,
+            exit: None,
         }
     }
 }

@@ -8,6 +8,7 @@ mod connection;
 mod control;
 mod endpoint;
 mod http;
+mod leave;
 mod log;
 mod manager;
 mod restart;

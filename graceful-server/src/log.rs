@@ -29,12 +29,24 @@ mod imp {
         tracing::warn!(target: "graceful_server", ?listener, %error, pause_ms, "accept failed");
     }
 
+    pub(crate) fn moved(id: u64) {
+        tracing::debug!(target: "graceful_server", connection = id, "connection moved to the successor");
+    }
+
     pub(crate) fn swept(connections: usize) {
         tracing::debug!(target: "graceful_server", connections, "accept queue swept");
     }
 
     pub(crate) fn restart(pid: u32) {
         tracing::info!(target: "graceful_server", pid, "handed over to a successor");
+    }
+
+    pub(crate) fn beside(pid: u32) {
+        tracing::info!(target: "graceful_server", pid, "a successor serves beside this process");
+    }
+
+    pub(crate) fn parted(status: impl Debug) {
+        tracing::warn!(target: "graceful_server", ?status, "the successor beside this process has ended, serving on");
     }
 
     pub(crate) fn not_restarted(error: impl Display) {
@@ -57,8 +69,11 @@ mod imp {
     pub(crate) fn ended(_: u64, _: Option<Result<(), BoxError>>) {}
     pub(crate) fn not_made(_: BoxError) {}
     pub(crate) fn not_accepted(_: impl Debug, _: impl Display, _: u128) {}
+    pub(crate) fn moved(_: u64) {}
     pub(crate) fn swept(_: usize) {}
     pub(crate) fn restart(_: u32) {}
+    pub(crate) fn beside(_: u32) {}
+    pub(crate) fn parted(_: impl Debug) {}
     pub(crate) fn not_restarted(_: impl Display) {}
     pub(crate) fn not_notified(_: impl Display) {}
     pub(crate) fn reclaimed(_: impl Display) {}

@@ -8,11 +8,25 @@ use tokio::sync::{mpsc, oneshot};
 /// Whom the outcome of an attempt is told, before anything follows from it; a signal does not wait for it.
 pub(crate) type Reply = Option<Box<dyn FnOnce(Result<u32, RestartError>) + Send>>;
 
+/// What a server is asked for: a successor in its place, or beside it.
+pub(crate) struct Ask {
+    pub(crate) beside: bool,
+    pub(crate) reply: Reply,
+}
+
+impl Ask {
+    /// By somebody who does not wait for the outcome.
+    pub(crate) const RESTART: Self = Self {
+        beside: false,
+        reply: None,
+    };
+}
+
 /// Asks a server to restart, from anywhere in the program: an admin endpoint, a file watcher.
 ///
 /// From [`Serve::restart_trigger`](crate::Serve::restart_trigger). Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct RestartTrigger(pub(crate) mpsc::UnboundedSender<Reply>);
+pub struct RestartTrigger(pub(crate) mpsc::UnboundedSender<Ask>);
 
 impl RestartTrigger {
     /// Starts a successor, and returns its process id once it has taken over.
@@ -20,16 +34,41 @@ impl RestartTrigger {
     /// In order: the successor is started with all listeners, becomes ready, is told to accept; from then on this
     /// process drains. If it fails before, it is rolled back and this process serves on as if nothing had been.
     ///
+    /// If a successor serves [`beside`](Self::beside) this process already, it is that one which takes over.
+    ///
     /// # Errors
     /// The successor failed ([`RestartError::handoff`] says how), or this server is stopping or handed over already.
     ///
     /// # Cancel safety
     /// The restart goes on when the future is dropped; only its outcome is then not heard.
     pub async fn restart(&self) -> Result<u32, RestartError> {
+        self.ask(false).await
+    }
+
+    /// Starts a successor that serves beside this process, and returns its process id once it does.
+    ///
+    /// Both accept, and share what comes: a canary. Then [`restart`](Self::restart) commits: the successor goes on and
+    /// this process drains. Or the successor is rolled back, by stopping it (SIGTERM): it drains, and this process
+    /// goes on alone as if nothing had been. So it does if the successor dies, but for what that had accepted. If this
+    /// process is stopped first, both stop.
+    ///
+    /// # Errors
+    /// As for [`restart`](Self::restart).
+    ///
+    /// # Cancel safety
+    /// As for [`restart`](Self::restart).
+    pub async fn beside(&self) -> Result<u32, RestartError> {
+        self.ask(true).await
+    }
+
+    async fn ask(&self, beside: bool) -> Result<u32, RestartError> {
         let (reply, outcome) = oneshot::channel();
         // Whoever asked may have gone.
         let reply = move |outcome| _ = reply.send(outcome);
-        let _ = self.0.send(Some(Box::new(reply)));
+        let _ = self.0.send(Ask {
+            beside,
+            reply: Some(Box::new(reply)),
+        });
         outcome.await.unwrap_or(Err(RestartError(Kind::Stopping)))
     }
 }

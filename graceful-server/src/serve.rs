@@ -25,7 +25,8 @@ use crate::{
     connection::BoxError,
     endpoint::Endpoint,
     http::Http,
-    restart::{Reply, RestartTrigger},
+    leave::Exit,
+    restart::{Ask, RestartTrigger},
     run,
 };
 
@@ -106,12 +107,15 @@ pub struct Serve {
     pub(crate) timeouts: Timeouts,
     pub(crate) grace: Grace,
     pub(crate) stop: ShutdownSignal,
-    pub(crate) restart_kinds: Vec<SignalKind>,
-    pub(crate) restarts: (mpsc::UnboundedSender<Reply>, mpsc::UnboundedReceiver<Reply>),
+    /// With whether the successor is to serve beside this process.
+    pub(crate) restart_kinds: Vec<(SignalKind, bool)>,
+    pub(crate) restarts: (mpsc::UnboundedSender<Ask>, mpsc::UnboundedReceiver<Ask>),
     pub(crate) control: Option<ControlSocket>,
     pub(crate) successor: SuccessorBuilder,
     pub(crate) store_listeners: bool,
     pub(crate) on_serving: Option<Box<dyn FnMut() + Send>>,
+    pub(crate) on_alone: Option<Box<dyn Fn() + Send>>,
+    pub(crate) max_draining: u32,
 }
 
 impl Serve {
@@ -130,6 +134,8 @@ impl Serve {
             successor: Successor::builder(),
             store_listeners: false,
             on_serving: None,
+            on_alone: None,
+            max_draining: 3,
         }
     }
 
@@ -158,7 +164,26 @@ impl Serve {
 
     /// Hands over to a successor at every signal of this kind.
     pub fn restart_on(mut self, kind: SignalKind) -> Self {
-        self.restart_kinds.push(kind);
+        self.restart_kinds.push((kind, false));
+        self
+    }
+
+    /// Starts a successor at every signal of this kind that serves beside this process, until it is decided who goes on:
+    /// a restart ([`restart_on`](Self::restart_on), [`RestartTrigger::restart`]) lets the successor go on alone, and
+    /// stopping the successor lets this process. See [`RestartTrigger::beside`].
+    pub fn beside_on(mut self, kind: SignalKind) -> Self {
+        self.restart_kinds.push((kind, true));
+        self
+    }
+
+    /// How many generations may drain at the same time, this one included; 3 if not said. When a restart makes one too
+    /// many, the oldest has five seconds left before its cutoff.
+    ///
+    /// Each generation that drains has its memory and its connections: this bounds what quick restarts cost. Each
+    /// counts by what the youngest of them says. One whose own successor is gone already is not reached, and keeps
+    /// the deadline of its [`Grace`].
+    pub fn max_draining(mut self, generations: u32) -> Self {
+        self.max_draining = generations;
         self
     }
 
@@ -217,6 +242,23 @@ impl Serve {
         self
     }
 
+    /// Has idle connections move to the successor instead of closing them; off if not said.
+    ///
+    /// From the moment a successor has taken over, each HTTP/1 connection that is idle goes on there: its socket, with
+    /// what was read from it and not understood, and its number of requests. Those with a request in flight are answered
+    /// first, without `Connection: close`, and go then. Clients see none of it; their next request is answered by the
+    /// new process. The new process has to say the same of itself, or connections are closed as without this.
+    ///
+    /// What is not covered: HTTP/2 and upgraded connections, which end as in any drain. And
+    /// wherever a connection cannot be carried over, because the successor is gone, out of descriptors, or does not
+    /// listen on that socket, it is closed politely here, without losing a request.
+    ///
+    /// The services of both processes should agree on what they keep per connection; `serve_make` makes a new one.
+    pub fn move_idle_connections(mut self, on: bool) -> Self {
+        self.http.exit = on.then(Exit::default);
+        self
+    }
+
     /// Stores the listeners with the service manager while this server serves ([`Notify::store`]): if it crashes and the
     /// unit says `Restart=`, clients wait for the next process instead of being refused. Off if not set.
     ///
@@ -234,6 +276,15 @@ impl Serve {
     /// pid file. It runs once more whenever a successor that had taken over has died and this process serves again.
     pub fn on_serving(mut self, hook: impl FnMut() + Send + 'static) -> Self {
         self.on_serving = Some(Box::new(hook));
+        self
+    }
+
+    /// Runs `hook` each time when this process has become the one that serves: right before
+    /// [`on_serving`](Self::on_serving), but for a process that serves beside its predecessor, which is asked later; when
+    /// a process beside it, of either generation, has gone; and when its successor died and it has taken over again. The
+    /// moment to write a pid file.
+    pub fn on_alone(mut self, hook: impl Fn() + Send + 'static) -> Self {
+        self.on_alone = Some(Box::new(hook));
         self
     }
 

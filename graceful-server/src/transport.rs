@@ -24,6 +24,15 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// The stream that was accepted, if HTTP is on it as it is.
+    pub(crate) fn as_plain(&self) -> Option<&Stream> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => None,
+        }
+    }
+
     /// Whether nothing can be read before [`poll_handshake`](Self::poll_handshake) is ready.
     pub(crate) fn is_handshaking(&self) -> bool {
         match self {

@@ -160,6 +160,20 @@ impl<T: Peek> ConnIo<T> {
         &self.ahead.bytes[self.ahead.taken..]
     }
 
+    /// Has `bytes` read again, before everything else: what a server has read and not made a request of.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut all = bytes.to_vec();
+        all.extend_from_slice(self.ahead());
+        self.ahead = Ahead {
+            bytes: all,
+            taken: 0,
+        };
+        self.note(bytes);
+    }
+
     /// The stream, and what was read ahead of it. For the tracker the connection is over.
     pub fn into_inner(mut self) -> (T, Vec<u8>) {
         let ahead = self.ahead().to_vec();
@@ -397,6 +411,10 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.cell().is_leaving() {
+            // Its server lets go of it, but nobody closes it.
+            return Poll::Ready(Ok(()));
+        }
         if self.lingering.is_none() {
             ready!(self.pinned().poll_shutdown(cx))?;
             if !self.must_linger() {
@@ -414,7 +432,8 @@ impl<T: Peek> Drop for ConnIo<T> {
     fn drop(&mut self) {
         let cell = self.part.cell();
         if let Some(stream) = &self.stream.0 {
-            if cell.orders().says(Orders::CUT) && !cell.is_quiet() {
+            // One that is leaving may be another process's by now.
+            if cell.orders().says(Orders::CUT) && !cell.is_quiet() && !cell.is_leaving() {
                 stream.reset_on_close();
             }
         }

@@ -3,6 +3,7 @@
 //! The three share one cell of the tracker. Any of them may be left out; what the missing one would have seen is
 //! then not known.
 
+mod departure;
 #[cfg(feature = "hyper")]
 mod executor;
 mod frames;
@@ -22,6 +23,7 @@ use std::fmt;
 pub use self::executor::StreamExecutor;
 pub(crate) use self::peer::Packed;
 pub use self::{
+    departure::Departure,
     future::{ConnFuture, Hold},
     graceful::GracefulConnection,
     io::ConnIo,
@@ -87,6 +89,15 @@ impl Connection {
     /// counted, and dropped at the cutoff.
     pub fn hold<F: Future<Output = ()>>(self, future: F) -> ConnFuture<Hold<F>> {
         ConnFuture::new(Hold::new(future), self.part)
+    }
+
+    /// Lets the connection move to another process while it is idle, instead of being closed by a hand-over: for whoever
+    /// can carry its stream there. From now on its answers do not say `Connection: close` while a successor takes
+    /// connections ([`Tracker::set_moving`](crate::Tracker::set_moving)).
+    ///
+    /// Only for a plain stream that speaks HTTP/1: what TLS and HTTP/2 know of a connection does not travel.
+    pub fn departure(&self) -> Departure {
+        Departure::new(self.part.clone())
     }
 
     /// Says that a TLS handshake begins or is over: `Handshaking`, then `New`.

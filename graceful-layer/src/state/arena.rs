@@ -206,7 +206,7 @@ impl Arena {
         cell.forget_waker();
         let mut shard = lock(&self.shards[cell.home()].0);
         shard.live -= 1;
-        shard.requests += cell.begun();
+        shard.requests += cell.begun_here();
         let last = shard.live == 0;
         match cell.in_flight() {
             0 => shard.free.push(cell),
@@ -255,7 +255,7 @@ impl Arena {
     /// Connections opened and requests begun since the lease.
     pub(crate) fn totals(&self) -> (u64, u64) {
         let mut opened = 0;
-        let mut requests = self.loose().iter().map(|cell| cell.0.begun()).sum();
+        let mut requests = self.loose().iter().map(|cell| cell.0.begun_here()).sum();
         for shard in &self.shards {
             let shard = lock(&shard.0);
             opened += shard.opened;
@@ -263,7 +263,7 @@ impl Arena {
             let chunks = shard.chunks.iter().flat_map(|chunk| chunk.iter());
             requests += chunks
                 .filter(|cell| cell.is_live())
-                .map(Cell::begun)
+                .map(Cell::begun_here)
                 .sum::<u64>();
         }
         (opened, requests)
@@ -296,11 +296,28 @@ impl Arena {
 
     /// Sets the orders of a phase for everything there is and will be. `ramp` gives each connection its own share.
     pub(crate) fn order(&self, orders: Orders, ramp: impl Fn(&Cell) -> u8) {
-        self.orders.store(orders.0, Release);
+        self.change_orders(|old| orders.0 | old & Orders::MOVE);
         self.loose()
             .iter()
             .for_each(|cell| cell.0.order_phase(orders));
         self.walk(|cell| cell.order_phase(Orders::new(orders.phase(), ramp(cell))));
+    }
+
+    /// Whether connections go to a successor when they are idle, those there are and those to come.
+    pub(crate) fn order_moves(&self, on: bool) {
+        self.change_orders(|old| {
+            if on {
+                old | Orders::MOVE
+            } else {
+                old & !Orders::MOVE
+            }
+        });
+        self.walk(|cell| cell.order_move(on));
+    }
+
+    fn change_orders(&self, change: impl Fn(u32) -> u32) {
+        let changed = |old| Some(change(old));
+        let _ = self.orders.fetch_update(Release, Relaxed, changed);
     }
 
     /// Cuts the requests whose connection is not known here: theirs nobody can drop.

@@ -20,6 +20,9 @@ const HANDSHAKING: u32 = 1 << 25;
 const HIJACKED: u32 = 1 << 26;
 const HTTP2: u32 = 1 << 27;
 const GOING_AWAY: u32 = 1 << 28;
+const MOVABLE: u32 = 1 << 29;
+/// It was to move and could not: it stays, whatever the orders say, until they say it anew.
+const STAYS: u32 = 1 << 30;
 
 /// Bytes came of which no request has been made yet.
 const READ: u8 = 1;
@@ -27,6 +30,8 @@ const READ: u8 = 1;
 const OWED: u8 = 2;
 /// The last request may have had a body, which may not have been read to its end.
 const UPLOAD: u8 = 4;
+/// The stream is being taken out of its server, and must outlive it.
+const LEAVING: u8 = 8;
 
 #[derive(Default)]
 struct Cold {
@@ -42,6 +47,8 @@ pub(crate) struct Cell {
     orders: AtomicU32,
     opened: AtomicU32,
     since: AtomicU32,
+    /// Requests that other processes have answered on the connection, before it moved here.
+    carried: AtomicU32,
     io: AtomicU8,
     home: AtomicU8,
     listener: AtomicU16,
@@ -58,6 +65,7 @@ impl Cell {
             orders: AtomicU32::new(0),
             opened: AtomicU32::new(0),
             since: AtomicU32::new(0),
+            carried: AtomicU32::new(0),
             io: AtomicU8::new(0),
             home: AtomicU8::new(0),
             listener: AtomicU16::new(0),
@@ -77,8 +85,19 @@ impl Cell {
         (self.word.load(Acquire) & IN_FLIGHT) as usize
     }
 
+    /// Requests begun, in this process and in those that the connection was moved from.
     pub(crate) fn begun(&self) -> u64 {
+        self.begun_here() + u64::from(self.carried.load(Relaxed))
+    }
+
+    pub(super) fn begun_here(&self) -> u64 {
         self.word.load(Relaxed) / ONE_BEGUN
+    }
+
+    /// The connection was another process's, which has begun `requests` on it.
+    pub(crate) fn carry(&self, requests: u64) {
+        let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+        self.carried.store(requests, Relaxed);
     }
 
     pub(crate) fn arena(&self) -> &'static Arena {
@@ -164,7 +183,38 @@ impl Cell {
         self.in_flight() == 0 && self.io.load(Relaxed) & (READ | OWED) == 0
     }
 
+    // Moving to another process.
+
+    /// Whether somebody would carry the connection over.
+    pub(crate) fn set_movable(&self, on: bool) {
+        match on {
+            true => self.life.fetch_or(MOVABLE, Relaxed),
+            false => self.life.fetch_and(!MOVABLE, Relaxed),
+        };
+    }
+
+    pub(crate) fn set_stays(&self) {
+        self.life.fetch_or(STAYS, Relaxed);
+    }
+
+    /// Whether the connection goes to the successor when it is idle, and so is neither told to close nor closed.
+    pub(crate) fn moves(&self) -> bool {
+        let (orders, life) = (self.orders(), self.life.load(Relaxed));
+        orders.says(Orders::MOVE)
+            && orders.phase() <= Phase::Draining
+            && life & (MOVABLE | STAYS | HTTP2 | HIJACKED) == MOVABLE
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.io.load(Relaxed) & LEAVING != 0
+    }
+
     // What the connection's own task notes (invariant 7).
+
+    pub(crate) fn note_leaving(&self, on: bool) {
+        let rest = self.io.load(Relaxed) & !LEAVING;
+        self.io.store(rest | if on { LEAVING } else { 0 }, Relaxed);
+    }
 
     fn touch(&self) {
         self.since.store(self.arena.tick(), Relaxed);
@@ -228,11 +278,27 @@ impl Cell {
         }
     }
 
-    /// Replaces phase and ramp; `CLOSE` stays only while draining, `TELL` always.
+    /// Whether it goes to a successor when it is idle. If no longer, it has its whole idle grace from here.
+    pub(super) fn order_move(&self, on: bool) {
+        match on {
+            true => _ = self.life.fetch_and(!STAYS, Relaxed),
+            false if self.orders().says(Orders::MOVE) => self.touch(),
+            false => {}
+        }
+        self.order(|old| {
+            if on {
+                old | Orders::MOVE
+            } else {
+                old & !Orders::MOVE
+            }
+        });
+    }
+
+    /// Replaces phase and ramp; `CLOSE` stays only while draining, `TELL` and `MOVE` always.
     pub(crate) fn order_phase(&self, orders: Orders) {
         let kept = match orders.phase() {
-            Phase::Serving | Phase::LameDuck => Orders::TELL,
-            _ => Orders::TELL | Orders::CLOSE | Orders::CUT,
+            Phase::Serving | Phase::LameDuck => Orders::TELL | Orders::MOVE,
+            _ => Orders::TELL | Orders::MOVE | Orders::CLOSE | Orders::CUT,
         };
         self.order(|old| orders.0 | old & kept);
     }
@@ -276,6 +342,7 @@ impl Cell {
         self.listener.store(0, Relaxed);
         self.opened.store(now, Relaxed);
         self.since.store(now, Relaxed);
+        self.carried.store(0, Relaxed);
         self.io.store(0, Relaxed);
         self.word.store(0, Relaxed);
         self.orders.store(orders.0, Relaxed);

@@ -22,8 +22,9 @@
 //!    waiter counts under. For the same reason a request that begins is either told or waited for.
 //! 7. `Cell::io` and `Cell::since` are written by plain stores of the one task that drives the connection
 //!    (`since` also at the end of a request); nothing is decided on them across threads but *when* to ask.
-//!
-//! 8. A request that waits has a *place* among the parked; one that is not polled by its connection's task is woken there
+//! 8. *Moving is an order like any other* (4 and 5 hold for `Orders::MOVE`), and independent of the phase: a phase keeps
+//!    it. Only the connection's own task acts on it, and only while the cell is quiet; `LEAVING` is its own note.
+//! 9. A request that waits has a *place* among the parked; one that is not polled by its connection's task is woken there
 //!    at the cutoff.
 //!
 //! The models are in `loom.rs`, and the list of faults that each make one fail in ARCHITECTURE.md.

@@ -13,6 +13,8 @@ impl Orders {
     pub(crate) const CUT: u32 = 1 << 17;
     /// Somebody waits for this cell's last request.
     pub(super) const TELL: u32 = 1 << 18;
+    /// A successor takes connections that are idle. Independent of the phase.
+    pub(crate) const MOVE: u32 = 1 << 19;
 
     /// Orders of a phase alone. `ramp` is the share of answers, in 255ths, that say close in lame duck.
     pub(crate) const fn new(phase: Phase, ramp: u8) -> Self {

@@ -201,6 +201,14 @@ impl Tracker {
         self.want(|now, wanted| (now.max(wanted) < Phase::Draining).then_some(Phase::Draining))
     }
 
+    /// Says whether a successor takes connections. While it does, those that can go there
+    /// ([`Connection::departure`]) are neither told to close nor closed: each leaves when it is idle.
+    ///
+    /// Say so before [`hand_over`](Self::hand_over). When it is over, the rest has its idle grace from then on.
+    pub fn set_moving(&self, moving: bool) {
+        self.0.arena.order_moves(moving);
+    }
+
     /// Goes on to the next phase now, as a further signal would. Returns whether there was one to go to.
     pub fn advance(&self) -> bool {
         self.want(|now, wanted| match now.max(wanted) {
@@ -310,6 +318,14 @@ impl Tracker {
     /// Takes a connection into the tracker: call it right after `accept`, before any handshake or spawn (law 2).
     pub fn open(&self, peer: impl Into<Peer>) -> Connection {
         Connection::new(self.0.arena.open(peer.into()))
+    }
+
+    /// Takes a connection into the tracker that another process had, which has begun `requests` on it: with some it is
+    /// idle at once, where a fresh one is new.
+    pub fn adopt(&self, peer: impl Into<Peer>, requests: u64) -> Connection {
+        let part = self.0.arena.open(peer.into());
+        part.cell().carry(requests);
+        Connection::new(part)
     }
 
     /// Holds the drain while it lives, for work that is not a request. `label` names it in the report.

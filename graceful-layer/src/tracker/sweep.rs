@@ -50,6 +50,8 @@ impl Sweep {
     /// What `cell` must be ordered at `now`, if anything.
     pub(super) fn due(&self, cell: &Cell, now: u32) -> Option<u32> {
         let (since, wait, order) = match cell.state() {
+            // It leaves by itself, and its client has not been told to expect anything.
+            ConnState::Idle | ConnState::New if cell.moves() => return None,
             ConnState::Idle => (
                 cell.since(),
                 self.idle.saturating_add(self.share(cell)),

@@ -83,6 +83,27 @@ pub(crate) async fn serve(tracker: &Tracker) -> SocketAddr {
     addr
 }
 
+/// Serves connections that somebody would carry to a successor, if it were told to.
+pub(crate) async fn serve_movable(tracker: &Tracker) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let tracker = tracker.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, peer)) = listener.accept().await {
+            let conn = tracker.adopt(peer, 2);
+            let departure = conn.departure();
+            let io = TokioIo::new(conn.io(stream));
+            let service = conn.service(tower::service_fn(app));
+            let served = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
+            tokio::spawn(async move {
+                let _ = conn.watch(served).await;
+                drop(departure);
+            });
+        }
+    });
+    addr
+}
+
 /// A client that sees the wire.
 pub(crate) struct Raw(pub(crate) TcpStream);
 

@@ -14,6 +14,7 @@ use super::error::HandoffError;
 use super::frame::Frame;
 use super::introduction::{agree, introduction};
 use super::machine::{Action, Event, State};
+use super::moving::Moves;
 use super::patience::Patience;
 use super::preflight;
 use super::process;
@@ -41,6 +42,9 @@ pub(super) struct Attempt {
     greeted: bool,
     /// Positions of the listeners that the successor does not want.
     unclaimed: Vec<u32>,
+    /// Whether it takes idle connections, and those on their way to it.
+    takes: bool,
+    moves: Option<Arc<Moves>>,
     patience: Patience,
     /// What the caller is told if the attempt fails.
     cause: Option<HandoffError>,
@@ -76,6 +80,8 @@ impl Attempt {
             rollback: None,
             greeted: false,
             unclaimed: Vec::new(),
+            takes: false,
+            moves: None,
             cause: None,
             over: false,
         }
@@ -121,10 +127,51 @@ impl Attempt {
 
     /// Waits until the successor has died, or leaves on purpose, without bound. Cancel safe.
     pub(super) async fn died(&mut self) -> io::Result<Option<ExitStatus>> {
-        match &mut self.started {
-            Some(started) => started.died().await,
-            None => std::future::pending().await,
+        let (Some(started), Some(moves)) = (&mut self.started, &self.moves) else {
+            return std::future::pending().await;
+        };
+        let died = started.died(moves).await;
+        if matches!(died, Ok(None)) {
+            // Nobody wants them back, and clients must not queue at them.
+            self.listeners.clear();
         }
+        died
+    }
+
+    /// Hears what it still says after that; never ready. Cancel safe.
+    pub(super) async fn overhear(&mut self) {
+        match (&mut self.started, &self.moves) {
+            (Some(started), Some(moves)) => started.overhear(moves).await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn started(&self) -> Option<&Started> {
+        self.started.as_ref()
+    }
+
+    /// The way for idle connections, if the successor takes any.
+    pub(super) fn moves(&self) -> Option<&Arc<Moves>> {
+        self.moves.as_ref().filter(|_| self.takes)
+    }
+
+    /// Waits until a successor that serves beside us has ended, whoever wanted that, without bound:
+    /// its status, if it was not waited for in vain. Cancel safe.
+    pub(super) async fn parted(&mut self) -> Option<ExitStatus> {
+        while let Some(started) = &mut self.started {
+            let event = match started.hear().await {
+                Heard::Frame(Frame::Leave) => Event::Left,
+                Heard::Frame(_) => continue,
+                Heard::Trouble(error) => self.fail(Event::Lost, error),
+                Heard::Exit(status) => {
+                    self.tell(Event::Exited);
+                    return status;
+                }
+            };
+            self.tell(event);
+        }
+        self.settle().await;
+        None
     }
 
     /// Does the work of a state until something happens in it. Cancel safe.
@@ -133,9 +180,14 @@ impl Attempt {
             State::Preflight => Some(self.preflight().await),
             State::Spawning => Some(self.spawn().await),
             State::AwaitReady => self.await_ready().await,
-            State::Committing => Some(self.commit()),
-            State::RollingBack | State::Killing => self.roll_back().await,
-            State::Running | State::Ready | State::Draining => std::future::pending().await,
+            State::Committing | State::Confirming => {
+                Some(self.say(Frame::Commit, state, Event::Committed))
+            }
+            State::Joining => Some(self.say(Frame::Beside, state, Event::Joined)),
+            State::RollingBack | State::Killing | State::Withdrawing => self.roll_back().await,
+            State::Running | State::Ready | State::Beside | State::Draining => {
+                std::future::pending().await
+            }
         }
     }
 
@@ -207,6 +259,10 @@ impl Attempt {
                 self.patience.ask(Duration::from_millis(ms));
                 Some(Event::Extend)
             }
+            Frame::Takes if self.greeted => {
+                self.takes = true;
+                None
+            }
             Frame::Unknown { .. } => None,
             Frame::Abort { reason } => Some(self.fail(Event::Lost, HandoffError::aborted(reason))),
             frame => {
@@ -216,20 +272,22 @@ impl Attempt {
         }
     }
 
-    /// Writes COMMIT if there is still somebody to read it. The successor has read all there was
-    /// before, so there is room for the five bytes. If there is not, a part of them may be on its
-    /// way, and nobody may live to read it.
-    fn commit(&mut self) -> Event {
+    /// Writes COMMIT or BESIDE if there is still somebody to read it. The successor has read all there
+    /// was before, so there is room for the five bytes. If there is not, a part of them may be on its
+    /// way, and nobody may live to read it who does not accept already.
+    fn say(&mut self, frame: Frame, state: State, said: Event) -> Event {
         let Some(started) = &mut self.started else {
             return Event::Lost;
         };
         if let Some(status) = started.try_exited() {
             return self.found_exited(Some(status));
         }
-        match started.channel.post(&Frame::Commit, Vec::new()) {
-            Ok(true) => Event::Committed,
+        match started.channel.post(&frame, Vec::new()) {
+            Ok(true) => said,
             Ok(false) => {
-                started.kill();
+                if state != State::Confirming {
+                    started.kill();
+                }
                 self.fail(Event::Lost, HandoffError::protocol("it does not read"))
             }
             Err(error) => self.fail(Event::Lost, error),
@@ -261,7 +319,9 @@ impl Attempt {
         match action {
             Action::Introduce => self.introduce(),
             Action::Extend => self.patience.extend(),
-            Action::Abort => self.abort(),
+            Action::Abort => self.end(Rollback::begin),
+            Action::Dismiss => self.end(Rollback::dismiss),
+            Action::Await => self.end(|started, _| Rollback::wait(started)),
             Action::HandOver => self.hand_over(),
             Action::Reclaim => self
                 .listeners
@@ -286,18 +346,19 @@ impl Attempt {
         }
     }
 
-    fn abort(&mut self) {
+    fn end(&mut self, how: impl FnOnce(Started, String) -> Rollback) {
         let cause = self.cause.as_ref().map(ToString::to_string);
         let reason = cause.unwrap_or_else(|| "called off".to_owned());
-        self.rollback = self
-            .started
-            .take()
-            .map(|started| Rollback::begin(started, reason));
+        self.rollback = self.started.take().map(|started| how(started, reason));
     }
 
     /// Lets go of what the successor has taken, but keeps it open, to be able to take it back.
     /// What it has not taken is the caller's alone again, to be closed.
     fn hand_over(&mut self) {
+        if let Some(started) = &self.started {
+            let moves = Moves::new(started.channel.clone(), self.unclaimed.clone());
+            self.moves = Some(Arc::new(moves));
+        }
         let taken = |(index, _): &(u32, _)| !self.unclaimed.contains(index);
         let listeners = std::mem::take(&mut self.listeners);
         let listeners = (0..)

@@ -13,14 +13,16 @@
 //! | 6 COMMIT | | old | the listeners are yours: accept |
 //! | 7 ABORT | reason | either | no hand-over; the old one goes on |
 //! | 8 TRIGGER | | old | somebody asked me for a restart: it is yours to do |
-//! | 9 HURRY | u64 ms | new | be gone within |
+//! | 9 HURRY | u64 ms, u32 spare | new | be gone within; or if any are spare, tell your predecessor so, with one less |
 //! | 10 RECLAIM | | old | I accept again |
 //! | 11 CONN | u64 id, u32 listener, u64 requests, peer, unread bytes | old | an idle connection, one descriptor |
 //! | 12 CONN_ACK | u64 id, u8 taken | new | I have it, or close it yourself |
 //! | 13 COMMAND | text | control client, after its HELLO | do this; or `takeover`, and HELLO from the old one follows |
 //! | 14 ANSWER | u8 status, text | control server | done, or why not |
 //! | 15 DELIVERED | | old | you have all listeners and all state: start |
+//! | 16 BESIDE | | old | accept, as I do too; COMMIT or ABORT follows |
 //! | 128 LEAVE | | new | I end on purpose: do not take the listeners back |
+//! | 129 TAKES | | new, before READY | once you have committed I take idle connections |
 //!
 //! Rules for a peer of another version: both take the highest version that both ranges of HELLO
 //! contain, and part when there is none. Fields may be appended to a payload; a reader skips what
@@ -39,6 +41,7 @@ pub(super) const HEADER: usize = 5;
 /// Types from here on may be skipped by whoever does not know them.
 const SKIPPABLE: u8 = 0x80;
 const LEAVE: u8 = 0x80;
+const TAKES: u8 = 0x81;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
@@ -73,6 +76,7 @@ pub(super) enum Frame {
     Trigger,
     Hurry {
         ms: u64,
+        spare: u32,
     },
     Reclaim,
     Conn {
@@ -94,7 +98,9 @@ pub(super) enum Frame {
         text: String,
     },
     Delivered,
+    Beside,
     Leave,
+    Takes,
     /// Of a later version, to be skipped.
     Unknown {
         kind: u8,
@@ -159,7 +165,10 @@ impl Frame {
                 reason: r.string()?,
             },
             8 => Self::Trigger,
-            9 => Self::Hurry { ms: r.u64()? },
+            9 => Self::Hurry {
+                ms: r.u64()?,
+                spare: r.u32()?,
+            },
             10 => Self::Reclaim,
             11 => Self::Conn {
                 id: r.u64()?,
@@ -178,7 +187,9 @@ impl Frame {
                 text: r.string()?,
             },
             15 => Self::Delivered,
+            16 => Self::Beside,
             LEAVE => Self::Leave,
+            TAKES => Self::Takes,
             kind if kind >= SKIPPABLE => Self::Unknown { kind },
             _ => return Err("a frame of a type that must not be skipped is unknown here"),
         })
@@ -202,7 +213,9 @@ impl Frame {
             Self::Command { .. } => 13,
             Self::Answer { .. } => 14,
             Self::Delivered => 15,
+            Self::Beside => 16,
             Self::Leave => LEAVE,
+            Self::Takes => TAKES,
             Self::Unknown { kind } => *kind,
         }
     }
@@ -234,7 +247,8 @@ impl Frame {
                 w.u32(count(unclaimed));
                 unclaimed.iter().for_each(|index| _ = w.u32(*index));
             }
-            Self::Extend { ms } | Self::Hurry { ms } => _ = w.u64(*ms),
+            Self::Extend { ms } => _ = w.u64(*ms),
+            Self::Hurry { ms, spare } => _ = w.u64(*ms).u32(*spare),
             Self::Abort { reason: text } | Self::Command { text } => _ = w.bytes(text.as_bytes()),
             Self::Conn {
                 id,
@@ -255,7 +269,9 @@ impl Frame {
             | Self::Trigger
             | Self::Reclaim
             | Self::Delivered
+            | Self::Beside
             | Self::Leave
+            | Self::Takes
             | Self::Unknown { .. } => {}
         }
     }

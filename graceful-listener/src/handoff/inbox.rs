@@ -23,7 +23,8 @@ pub(super) struct Message {
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     bytes: Vec<u8>,
-    fds: VecDeque<OwnedFd>,
+    /// In the order of their frames. Nothing stands for those of one message that the kernel closed.
+    fds: VecDeque<Option<OwnedFd>>,
 }
 
 /// What one look at the socket brought.
@@ -51,19 +52,33 @@ impl Inbox {
         let frame = Frame::decode(kind, payload)
             .map_err(|why| HandoffError::protocol(format!("frame type {kind}: {why}")))?;
         self.bytes.drain(..HEADER + length);
-        if self.fds.len() < frame.fds() {
-            return Err(HandoffError::protocol(
-                "descriptors are missing from a frame",
-            ));
+        let fds = self.take(frame.fds())?;
+        match (fds, &frame) {
+            (Some(fds), _) => Ok(Some(Message { frame, fds })),
+            // Its sender has it still, and can be told.
+            (None, Frame::Conn { .. }) => Ok(Some(Message { frame, fds: vec![] })),
+            (None, _) => Err(HandoffError::protocol(
+                "descriptors were lost on the way: is the limit of open files too low?",
+            )),
         }
-        let fds = self.fds.drain(..frame.fds()).collect();
-        Ok(Some(Message { frame, fds }))
+    }
+
+    /// The next `count` descriptors; nothing if some of them were lost.
+    fn take(&mut self, count: usize) -> Result<Option<Vec<OwnedFd>>, HandoffError> {
+        let there = count.min(self.fds.len());
+        let taken: Option<Vec<_>> = self.fds.drain(..there).collect();
+        match taken {
+            Some(fds) if fds.len() < count => Err(HandoffError::protocol(
+                "descriptors are missing from a frame",
+            )),
+            taken => Ok(taken),
+        }
     }
 
     /// Reads once. The descriptors are close-on-exec before anybody can fork.
     ///
     /// MSG_CTRUNC says that the kernel closed some of them because the process may have no more
-    /// open: it is an error here, for the sender would not learn that they are lost.
+    /// open. Of the messages that carry descriptors one comes at a time.
     pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> Result<Filled, HandoffError> {
         let mut bytes = [0; 8192];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_A_MESSAGE))];
@@ -77,12 +92,12 @@ impl Inbox {
         };
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {
-                self.fds.extend(fds.inspect(|fd| close_on_exec(fd.as_fd())));
+                let fds = fds.inspect(|fd| close_on_exec(fd.as_fd()));
+                self.fds.extend(fds.map(Some));
             }
         }
         if got.flags.contains(ReturnFlags::CTRUNC) {
-            let why = "descriptors were lost on the way: is the limit of open files too low?";
-            return Err(HandoffError::protocol(why));
+            self.fds.push_back(None);
         }
         self.bytes.extend_from_slice(&bytes[..got.bytes]);
         Ok(if got.bytes == 0 {
@@ -100,5 +115,49 @@ impl Inbox {
             )),
             false => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handoff::record::{Record, Socket};
+
+    fn inbox(frame: &Frame, fds: impl IntoIterator<Item = Option<OwnedFd>>) -> Inbox {
+        Inbox {
+            bytes: frame.encode(),
+            fds: fds.into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn a_lost_descriptor_is_missed_by_its_own_frame_and_not_taken_from_the_next() {
+        let conn = Frame::Conn {
+            id: 1,
+            listener: 0,
+            requests: 0,
+            peer: String::new(),
+            unread: Vec::new(),
+        };
+        let other = || Some(std::fs::File::open("/dev/null").unwrap().into());
+        let mut inbox = inbox(&conn, [None, other()]);
+        inbox.bytes.extend(conn.encode());
+        assert_eq!(inbox.pop().unwrap().unwrap().fds.len(), 0);
+        assert_eq!(inbox.pop().unwrap().unwrap().fds.len(), 1);
+    }
+
+    #[test]
+    fn listeners_that_are_lost_end_the_hand_over() {
+        let record = Record {
+            name: "h".to_owned(),
+            index: 0,
+            socket: Socket::Tcp(([127, 0, 0, 1], 80).into()),
+        };
+        let listeners = Frame::Listeners {
+            total: 1,
+            records: vec![record],
+        };
+        assert!(inbox(&listeners, [None]).pop().unwrap_err().is_protocol());
+        assert!(inbox(&listeners, []).pop().unwrap_err().is_protocol());
     }
 }

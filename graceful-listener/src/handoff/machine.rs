@@ -1,11 +1,14 @@
 //! The old process in a hand-over, as a table: no descriptor, no clock, no process in it.
 //!
 //! Invariants, each a law of the workspace:
-//! 1. From any state before `Draining`, every failure leads back to `Running` (law 11).
-//! 2. TERM and KILL are sent in `RollingBack` and `Killing` only, and no arrow leads there once
-//!    the successor may have read COMMIT (law 9).
-//! 3. A second trigger never starts a second successor (law 9).
+//! 1. From any state before `Draining`, every failure leads back to `Running` (law 11). We serve in
+//!    all of them, also beside a successor: its end costs what it had accepted and nothing of ours.
+//! 2. KILL is sent in `Killing` only, and no arrow leads there once the successor may have read
+//!    COMMIT or BESIDE, for from then on it may accept (law 9). One that serves beside us is asked to
+//!    end by TERM, drains, and is waited for in `Withdrawing`.
+//! 3. A second trigger never starts a second successor, not even while one serves beside us (law 9).
 //! 4. `Draining` ends with the successor only, and then the listeners are ours again (law 10).
+//! 5. The listeners are handed over by COMMIT alone, which may follow BESIDE.
 
 /// Where the process is. `process` holds the one there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,14 @@ pub(super) enum State {
     Ready,
     /// COMMIT is on its way.
     Committing,
+    /// BESIDE is on its way.
+    Joining,
+    /// The successor accepts, and so do we. The caller decides who goes on.
+    Beside,
+    /// COMMIT is on its way to a successor that accepts already.
+    Confirming,
+    /// The successor has accepted and goes: it finishes what it has, and we serve alone.
+    Withdrawing,
     /// The successor accepts. Our listeners stay open, in case it dies.
     Draining,
     /// It was asked to end.
@@ -49,6 +60,12 @@ pub(super) enum Event {
     Commit,
     /// COMMIT is written.
     Committed,
+    /// The caller wants it to serve beside us.
+    Join,
+    /// BESIDE is written.
+    Joined,
+    /// The successor ends on purpose, and says so.
+    Left,
     /// The successor broke the protocol or closed the channel, and still runs.
     Lost,
     /// The successor ended and was reaped.
@@ -75,6 +92,10 @@ pub(super) enum Action {
     Abort,
     /// KILL, and the time the kernel has to carry it out.
     Kill,
+    /// Tell the successor that it is not wanted: ABORT and TERM, and the time its drain may take.
+    Dismiss,
+    /// The same time for one that goes by itself.
+    Await,
     /// The listeners are the successor's.
     HandOver,
     /// The listeners are ours again.
@@ -108,6 +129,20 @@ impl State {
             (Self::AwaitReady | Self::Ready, E::Stop) => (Self::RollingBack, &[A::Abort]),
             (Self::AwaitReady | Self::Ready | Self::Committing, E::Exited) => (Self::Running, &[]),
 
+            (Self::Ready, E::Join) => (Self::Joining, &[]),
+            (Self::Joining, E::Joined) => (Self::Beside, &[]),
+            // As for COMMIT: nobody read it.
+            (Self::Joining, E::Lost) => (Self::RollingBack, &[A::Abort]),
+            (Self::Beside, E::Commit) => (Self::Confirming, &[]),
+            (Self::Confirming, E::Committed) => (Self::Draining, &[A::HandOver]),
+            (Self::Beside, E::Lost | E::Stop) | (Self::Confirming, E::Lost) => {
+                (Self::Withdrawing, &[A::Dismiss])
+            }
+            (Self::Beside, E::Left) => (Self::Withdrawing, &[A::Await]),
+            (Self::Joining | Self::Beside | Self::Confirming, E::Exited) => (Self::Running, &[]),
+            // It has a deadline of its own. If it does not keep it, it is let go.
+            (Self::Withdrawing, E::Exited | E::Late) => (Self::Running, &[]),
+
             (Self::RollingBack, E::Late) => (Self::Killing, &[A::Kill]),
             // A process that KILL does not end hangs in the kernel; waiting helps nobody.
             (Self::Killing, E::Late) => (Self::Running, &[]),
@@ -121,7 +156,10 @@ impl State {
 
     /// Whether nothing happens from here on until the caller decides.
     pub(super) fn rests(self) -> bool {
-        matches!(self, Self::Running | Self::Ready | Self::Draining)
+        matches!(
+            self,
+            Self::Running | Self::Ready | Self::Beside | Self::Draining
+        )
     }
 }
 

@@ -15,6 +15,8 @@ mod inbox;
 mod introduction;
 mod life;
 mod machine;
+mod moving;
+mod news;
 mod origin;
 mod outbox;
 mod patience;
@@ -34,15 +36,17 @@ pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command};
 pub use self::error::HandoffError;
 #[cfg(fuzzing)]
 pub use self::frame::fuzz_frame;
-pub use self::predecessor::{decline, extend, generation, leave, ready};
+pub use self::moving::{Mover, Moving, Turn};
+pub use self::news::{Moved, News, news, take_connections};
+pub use self::predecessor::{decline, extend, generation, hurry, is_beside, leave, ready};
 pub use self::state::{InheritedState, inherited_state};
-pub use self::successor::{Handover, Successor, SuccessorBuilder};
+pub use self::successor::{Beside, Handover, Successor, SuccessorBuilder};
 pub use self::takeover::take_over;
 
 pub(crate) use self::control::NAME as CONTROL;
 pub(crate) use self::heritage::{Delivered, Heritage, heritage};
 pub(crate) use self::origin::Origin;
-pub(crate) use self::predecessor::may_accept;
+pub(crate) use self::predecessor::{may_accept, owns};
 pub(crate) use self::record::{Record, Socket};
 
 /// Most descriptors of one message. The kernel takes 253; a receiver's buffer has to be as large.

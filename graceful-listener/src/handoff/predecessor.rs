@@ -1,7 +1,7 @@
 //! The new process's side: READY, then nothing is accepted until COMMIT. Guards law 9.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -17,26 +17,36 @@ use crate::{inherited, log};
 #[derive(Debug)]
 pub(crate) struct Predecessor {
     /// Stays open for the life of this process: its end tells the predecessor that we died.
-    channel: Channel,
+    pub(super) channel: Arc<Channel>,
     generation: u32,
     delivered: Mutex<Vec<Delivered>>,
+    /// The names of what was delivered, by position.
+    pub(super) names: Vec<String>,
+    pub(super) takes_connections: AtomicBool,
     states: Mutex<Vec<(String, InheritedState)>>,
     declined: OnceLock<String>,
     ready_sent: AtomicBool,
-    serving: AtomicBool,
+    /// It may accept.
+    pub(super) serving: AtomicBool,
+    /// The listeners are its own: the predecessor has let go of them, or is gone.
+    pub(super) owning: AtomicBool,
     outcome: OnceCell<Result<(), HandoffError>>,
 }
 
 impl Predecessor {
     pub(super) fn new(channel: Channel, legacy: Legacy) -> Self {
+        let name = |delivered: &Delivered| delivered.record.name.clone();
         Self {
-            channel,
+            channel: Arc::new(channel),
             generation: legacy.generation,
+            names: legacy.delivered.iter().map(name).collect(),
+            takes_connections: AtomicBool::new(false),
             delivered: Mutex::new(legacy.delivered),
             states: Mutex::new(legacy.states),
             declined: OnceLock::new(),
             ready_sent: AtomicBool::new(false),
             serving: AtomicBool::new(false),
+            owning: AtomicBool::new(false),
             outcome: OnceCell::new(),
         }
     }
@@ -63,6 +73,15 @@ impl Predecessor {
         self.generation
     }
 
+    /// The listeners are this process's own. Returns whether they were not before.
+    pub(super) fn own(&self, log: fn(u32)) -> bool {
+        let first = !self.owning.swap(true, Ordering::AcqRel);
+        if first {
+            log(self.generation);
+        }
+        first
+    }
+
     /// After READY the predecessor may have committed already, so it is too late.
     fn decline(&self, reason: &str) -> bool {
         if self.ready_sent.swap(true, Ordering::AcqRel) {
@@ -82,13 +101,17 @@ impl Predecessor {
         }
         if !self.ready_sent.swap(true, Ordering::AcqRel) {
             let unclaimed = inherited::settle_delivered();
+            if self.takes_connections.load(Ordering::Acquire) {
+                let _ = self.channel.post(&Frame::Takes, Vec::new());
+            }
             // If the predecessor is gone, the next read says so.
             let _ = self.channel.post(&Frame::Ready { unclaimed }, Vec::new());
         }
         loop {
             match self.channel.recv().await?.map(|message| message.frame) {
-                Some(Frame::Commit) => log::committed(self.generation),
-                None => log::promoted(self.generation),
+                Some(Frame::Commit) => _ = self.own(log::committed),
+                Some(Frame::Beside) => log::beside(self.generation),
+                None => _ = self.own(log::promoted),
                 Some(Frame::Abort { reason }) => return Err(HandoffError::aborted(reason)),
                 Some(_) => continue,
             }
@@ -146,6 +169,29 @@ pub fn extend(by: Duration) {
     }
 }
 
+/// Returns whether this process serves beside its predecessor, which has not let go of the listeners
+/// and may dismiss this process ([`News::Dismissed`](crate::News::Dismissed)).
+pub fn is_beside() -> bool {
+    may_accept() && !owns()
+}
+
+/// Asks older generations that still drain to be gone `within` a time, but for the youngest `spare` of
+/// them: they are asked one through the other, the predecessor of this process first.
+///
+/// Say it before [`leave`]. What is not covered: a generation whose own successor is gone is not
+/// reached; it keeps its deadline.
+pub fn hurry(within: Duration, spare: u32) {
+    if let Heritage::Predecessor(predecessor) = heritage() {
+        if predecessor.serving.load(Ordering::Acquire) {
+            let ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            // A predecessor that is gone needs no hurry.
+            let _ = predecessor
+                .channel
+                .post(&Frame::Hurry { ms, spare }, Vec::new());
+        }
+    }
+}
+
 /// Tells the predecessor that this process cannot take over, and why: what it was given to start
 /// from is not for it. Returns whether it was told.
 ///
@@ -184,7 +230,17 @@ pub fn generation() -> u32 {
     }
 }
 
-/// Whether this process may accept: it has no predecessor, or that one has let go.
+/// Whether the inherited listeners are this process's own: it has no predecessor, or that one has
+/// let go of them, which it has not while both serve.
+pub(crate) fn owns() -> bool {
+    match heritage() {
+        Heritage::Predecessor(predecessor) => predecessor.owning.load(Ordering::Acquire),
+        Heritage::Failed(_) => false,
+        Heritage::Nobody | Heritage::Malformed(_) => true,
+    }
+}
+
+/// Whether this process may accept: it has no predecessor, or that one has let go, or serves beside.
 pub(crate) fn may_accept() -> bool {
     match heritage() {
         Heritage::Predecessor(predecessor) => predecessor.serving.load(Ordering::Acquire),
@@ -210,7 +266,7 @@ mod tests {
         let (predecessor, old) = imagined();
         for frame in [
             Frame::Trigger,
-            Frame::Hurry { ms: 1 },
+            Frame::Hurry { ms: 1, spare: 0 },
             Frame::Unknown { kind: 200 },
         ] {
             old.post(&frame, Vec::new()).unwrap();

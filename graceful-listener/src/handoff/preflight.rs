@@ -19,7 +19,7 @@ use tokio::process::{Child, ChildStderr};
 use tokio::time::{sleep, timeout};
 
 use super::error::HandoffError;
-use super::predecessor::may_accept;
+use super::predecessor::owns;
 use super::spawn::{Plan, command, program};
 
 /// How much of what a check says on standard error goes into the error.
@@ -39,7 +39,7 @@ impl fmt::Debug for Veto {
 
 /// Whether this process may have a successor at all, and the application agrees.
 pub(super) fn allowed(plan: &Plan) -> Result<(), HandoffError> {
-    if !may_accept() {
+    if !owns() {
         return Err(HandoffError::not_serving());
     }
     for Veto(veto) in &plan.vetoes {

@@ -1,4 +1,5 @@
 //! The end of a successor that must not take over: ABORT, TERM, two seconds, KILL, reap. One that
+//! has accepted is asked in the same way, and then has the time that its drain takes. One that
 //! somebody else started gets ABORT only.
 
 use std::time::Duration;
@@ -13,9 +14,11 @@ use super::started::Started;
 
 /// From TERM to KILL, and from KILL to giving up on a process that hangs in the kernel.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Longer than any drain: a successor that has accepted keeps its own deadline.
+const WITHDRAWAL: Duration = Duration::from_secs(600);
 
-/// The owner of the state machine from `RollingBack` until it is `Running` again. Dropping it
-/// before is the impatient way: KILL, and the runtime reaps.
+/// The owner of the state machine from `RollingBack` or `Withdrawing` until it is `Running` again.
+/// Dropping it before is the impatient way: KILL where that is allowed, and the runtime reaps.
 #[derive(Debug)]
 pub(super) struct Rollback {
     started: Started,
@@ -33,6 +36,28 @@ impl Rollback {
         }
     }
 
+    /// The same for one that may have accepted.
+    pub(super) fn dismiss(started: Started, reason: String) -> Self {
+        let mut rollback = Self::begin(started, reason);
+        rollback.state = State::Withdrawing;
+        rollback
+    }
+
+    /// For one that goes by itself.
+    pub(super) fn wait(started: Started) -> Self {
+        Self {
+            started,
+            state: State::Withdrawing,
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        match self.state {
+            State::Withdrawing => WITHDRAWAL,
+            _ => PATIENCE,
+        }
+    }
+
     /// Waits for its end. Cancel safe.
     pub(super) async fn run(&mut self) {
         if !self.started.is_child() {
@@ -40,7 +65,7 @@ impl Rollback {
             self.state = process::tell(Event::Exited).0;
         }
         while self.state != State::Running {
-            let event = match timeout(PATIENCE, self.started.exited()).await {
+            let event = match timeout(self.patience(), self.started.exited()).await {
                 Ok(_) => Event::Exited,
                 Err(_) => Event::Late,
             };
@@ -63,7 +88,9 @@ impl Rollback {
 impl Drop for Rollback {
     fn drop(&mut self) {
         if self.state != State::Running {
-            self.started.kill();
+            if self.state != State::Withdrawing {
+                self.started.kill();
+            }
             process::tell(Event::Exited);
         }
     }

@@ -2,15 +2,19 @@
 
 use std::io;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::Child;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::Frame;
 use super::life::Life;
+use super::moving::Moves;
+use super::predecessor::hurry;
 
 /// From the end of the channel to the end of a process that is just ending.
 const END_TO_EXIT: Duration = Duration::from_secs(1);
@@ -20,8 +24,12 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) pid: u32,
-    pub(super) channel: Channel,
+    pub(super) channel: Arc<Channel>,
     life: Life,
+    /// Whether it has said that it ends on purpose.
+    leaves: bool,
+    /// The time after which it wants us to be gone.
+    hurry: watch::Sender<Option<Duration>>,
 }
 
 /// What the successor did.
@@ -36,15 +44,23 @@ impl Started {
     pub(super) fn new(child: Child, channel: Channel) -> Self {
         Self {
             pid: child.id().unwrap_or(0),
-            channel,
+            channel: Arc::new(channel),
             life: Life::Child(child),
+            leaves: false,
+            hurry: watch::Sender::default(),
         }
     }
 
     /// A process that was started by somebody else. `visible` is its number where we see it.
     pub(super) fn stranger(pid: u32, visible: Option<u32>, channel: Channel) -> Self {
         let life = visible.map_or(Life::Stranger(None), Life::of_stranger);
-        Self { pid, channel, life }
+        Self {
+            pid,
+            channel: Arc::new(channel),
+            life,
+            leaves: false,
+            hurry: watch::Sender::default(),
+        }
     }
 
     pub(super) fn is_child(&self) -> bool {
@@ -71,24 +87,58 @@ impl Started {
         }
     }
 
-    /// Waits until it has died, or says that it ends on purpose: then there is no status. Waits
-    /// without bound. Cancel safe.
-    pub(super) async fn died(&mut self) -> io::Result<Option<ExitStatus>> {
-        loop {
+    /// Waits until it has died, or says that it ends on purpose and owes no answer: then there is
+    /// no status. Waits without bound. Cancel safe.
+    pub(super) async fn died(&mut self, moves: &Moves) -> io::Result<Option<ExitStatus>> {
+        while !self.leaves || !moves.are_settled() {
             match self.hear().await {
-                Heard::Frame(Frame::Leave) => return Ok(None),
-                Heard::Frame(_) => {}
-                Heard::Exit(_) | Heard::Trouble(_) => break,
+                Heard::Frame(frame) => self.note(&frame, moves),
+                Heard::Exit(_) | Heard::Trouble(_) => return self.last_words(moves).await,
             }
         }
+        Ok(None)
+    }
+
+    pub(super) fn hurry(&self) -> watch::Receiver<Option<Duration>> {
+        self.hurry.subscribe()
+    }
+
+    /// Hears on after it has said that it ends on purpose; never ready. Cancel safe.
+    pub(super) async fn overhear(&mut self, moves: &Moves) {
+        while let Heard::Frame(frame) = self.hear().await {
+            self.note(&frame, moves);
+        }
+        std::future::pending().await
+    }
+
+    /// Its end. What it said last may have been overtaken by it; behind that the channel is closed.
+    async fn last_words(&mut self, moves: &Moves) -> io::Result<Option<ExitStatus>> {
         let status = self.exited().await;
-        // What it said last may have been overtaken by its end; behind it the channel is closed.
         while let Ok(Ok(Some(message))) = timeout(END_TO_EXIT, self.channel.recv()).await {
-            if message.frame == Frame::Leave {
-                return Ok(None);
-            }
+            self.note(&message.frame, moves);
         }
-        status.map(Some)
+        // Dead, it takes nothing any more.
+        moves.take_back();
+        match self.leaves {
+            true => Ok(None),
+            false => status.map(Some),
+        }
+    }
+
+    fn note(&mut self, frame: &Frame, moves: &Moves) {
+        match frame {
+            Frame::Leave => {
+                self.leaves = true;
+                moves.stop();
+            }
+            Frame::Hurry { ms, spare: 0 } => {
+                let within = Duration::from_millis(*ms);
+                self.hurry.send_replace(Some(within));
+            }
+            Frame::Hurry { ms, spare } => hurry(Duration::from_millis(*ms), spare - 1),
+            Frame::ConnAck { id, taken } => moves.answered(*id, *taken),
+            _ => {}
+        }
     }
 
     /// Waits until it has ended, without bound. Cancel safe.

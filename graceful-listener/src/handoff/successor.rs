@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::attempt::Attempt;
 use super::candidate::Candidate;
 use super::error::HandoffError;
+use super::frame::Frame;
 use super::machine::{Event, State};
+use super::moving::Mover;
 use super::origin::Origin;
 use super::predecessor::generation;
 use super::preflight::Veto;
@@ -257,6 +259,27 @@ impl Successor {
         }
     }
 
+    /// Lets the successor serve beside this process: both accept from the same queues, and each
+    /// connection is whose who accepts it first. A canary on one machine.
+    ///
+    /// It is undecided until [`Beside::commit`] lets the successor go on alone, or
+    /// [`Beside::dismiss`] this process.
+    ///
+    /// # Cancel safety
+    ///
+    /// BESIDE is sent at the first poll. Dropped before it resolves, the successor is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`commit`](Self::commit).
+    pub async fn beside(mut self) -> Result<Beside, HandoffError> {
+        self.0.tell(Event::Join);
+        match self.0.settle().await {
+            State::Beside => Ok(Beside(self.0)),
+            _ => Err(self.0.cause()),
+        }
+    }
+
     /// Ends the successor and waits until it is gone: it is told why, gets SIGTERM, and two
     /// seconds later SIGKILL. This process serves as before.
     ///
@@ -266,6 +289,61 @@ impl Successor {
     pub async fn abort(mut self) {
         self.0.tell(Event::Stop);
         self.0.settle().await;
+    }
+}
+
+/// A successor that serves beside this process, until it is decided who goes on.
+///
+/// While it is undecided the listeners belong to this process: it may serve on as if nothing had
+/// been, also if the successor dies. A successor that has accepted is never killed: dropping
+/// this dismisses it, and it drains in its own time.
+#[derive(Debug)]
+#[must_use = "dropping it dismisses the successor"]
+pub struct Beside(Attempt);
+
+impl Beside {
+    /// Returns the process number of the successor.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    /// Lets the successor go on alone: from here on everything is as after
+    /// [`Successor::commit`].
+    ///
+    /// # Cancel safety
+    ///
+    /// COMMIT is sent at the first poll.
+    ///
+    /// # Errors
+    ///
+    /// The successor is gone, or going. This process serves on alone.
+    pub async fn commit(mut self) -> Result<Handover, HandoffError> {
+        self.0.tell(Event::Commit);
+        match self.0.settle().await {
+            State::Draining => Ok(Handover(self.0)),
+            _ => Err(self.0.cause()),
+        }
+    }
+
+    /// Asks the successor to stop, by ABORT and SIGTERM, and waits until it has, ten minutes at most:
+    /// it finishes what it has accepted. This process serves on alone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future goes on in the background.
+    pub async fn dismiss(mut self) {
+        self.0.tell(Event::Stop);
+        self.0.settle().await;
+    }
+
+    /// Waits, without bound, until the successor has ended, because it died or was told to stop: its
+    /// status, where that is known. Then this process serves alone, and another attempt is allowed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn gone(&mut self) -> Option<ExitStatus> {
+        self.0.parted().await
     }
 }
 
@@ -280,6 +358,52 @@ impl Handover {
     /// Returns the process number of the successor.
     pub fn pid(&self) -> u32 {
         self.0.pid()
+    }
+
+    /// Returns what carries idle connections to the successor, if it takes any
+    /// ([`take_connections`](crate::take_connections)).
+    ///
+    /// Poll [`gone`](Self::gone) meanwhile: it hears the successor's answers.
+    pub fn mover(&self) -> Option<Mover> {
+        self.0.moves().cloned().map(Mover::new)
+    }
+
+    /// Passes a request for a restart on to the successor, which serves and so is the one to do it: it
+    /// hears [`News::Restart`](crate::News::Restart). Whether it does it is not known here.
+    pub fn forward(&self) {
+        if let Some(started) = self.0.started() {
+            // One that is gone is heard of by `gone`.
+            let _ = started.channel.post(&Frame::Trigger, Vec::new());
+        }
+    }
+
+    /// Waits, without bound, until a younger generation asks this one to be gone within a time,
+    /// because too many drain ([`hurry`](crate::hurry)). It is heard while [`gone`](Self::gone) or
+    /// [`overhear`](Self::overhear) is polled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn hurried(&self) -> impl Future<Output = Duration> + Send + 'static + use<> {
+        let hurry = self.0.started().map(|started| started.hurry());
+        async move {
+            if let Some(mut hurry) = hurry {
+                if let Ok(within) = hurry.wait_for(Option::is_some).await {
+                    return within.unwrap_or_default();
+                }
+            }
+            std::future::pending().await
+        }
+    }
+
+    /// Listens to a successor that ends on purpose, after [`gone`](Self::gone) has said so: a drain
+    /// may still be hurried through it. Never resolves.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn overhear(&mut self) {
+        self.0.overhear().await;
     }
 
     /// Waits, without bound, until the successor has died, and takes the listeners back.

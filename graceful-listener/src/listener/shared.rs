@@ -196,7 +196,7 @@ impl AsFd for Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            if self.gate.is_open() && (!self.inherited || handoff::may_accept()) {
+            if self.gate.is_open() && (!self.inherited || handoff::owns()) {
                 path.unlink();
             }
         }

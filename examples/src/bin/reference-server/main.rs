@@ -82,12 +82,14 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
         Journal::open(path)?.follow(&tracker, status.identity());
     }
     args.warn_of_misfits();
-    let serving = Serving::new(&listeners, &args, &status);
+    let serving = Serving::new(&listeners, &status);
     let server = server(listeners, args.tls()?, &status)
         .ok_or("there is no --listen")?
         .with_tracker(tracker)
         .stop_on(stop.clone())
         .restart_on(SignalKind::hangup())
+        .beside_on(SignalKind::user_defined2())
+        .move_idle_connections(true)
         .successor(Successor::builder().ready_timeout(args.ready_timeout))
         .grace(args.grace())
         .protocol(args.http.protocol())
@@ -100,7 +102,11 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
     }
     let _live = terminal::show_drain(&status);
     serving.clone().follow();
-    let report = server.on_serving(move || serving.announce()).await?;
+    let pid_file = args.pid_file();
+    let report = server
+        .on_serving(move || serving.announce())
+        .on_alone(move || pid_file.write_or_warn())
+        .await?;
     tracing::info!("{report}");
     // Whoever it was handed over to owns the file, and may be about to write it.
     if !report.handed_over {

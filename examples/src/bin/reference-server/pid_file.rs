@@ -12,8 +12,14 @@ impl PidFile {
         Self(path)
     }
 
-    /// Says that this process serves.
-    pub(crate) fn write(&self) -> io::Result<()> {
+    /// Says that this process serves. Without the file it serves all the same.
+    pub(crate) fn write_or_warn(&self) {
+        if let Err(error) = self.write() {
+            tracing::error!(%error, "the pid file was not written");
+        }
+    }
+
+    fn write(&self) -> io::Result<()> {
         let Some(path) = &self.0 else { return Ok(()) };
         let pid = process::id();
         // In the same folder, for a rename does not cross file systems, and under a name that no other process uses.

@@ -1,4 +1,4 @@
-//! Saying that this process serves: on standard output, and in the pid file.
+//! Saying on standard output that this process serves.
 //!
 //! The server has it said when it becomes true, and once more when the successor died and the listeners came back.
 
@@ -6,25 +6,22 @@ use std::io::{self, Write};
 
 use graceful_server::Phase;
 
-use crate::pid_file::PidFile;
+use crate::Listeners;
 use crate::status::Status;
-use crate::{Args, Listeners};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Serving {
     text: String,
-    pid_file: PidFile,
     status: Status,
 }
 
 impl Serving {
-    pub(crate) fn new(listeners: &Listeners, args: &Args, status: &Status) -> Self {
+    pub(crate) fn new(listeners: &Listeners, status: &Status) -> Self {
         let all = listeners.main.iter().chain(&listeners.admin);
         let listening = all.map(|listener| format!("listening {}\n", listener.local_addr()));
         let text = listening.collect::<String>() + &format!("ready {}\n", status.identity());
         Self {
             text,
-            pid_file: args.pid_file(),
             status: status.clone(),
         }
     }
@@ -32,9 +29,6 @@ impl Serving {
     /// One write, so that the lines of two generations do not mix.
     pub(crate) fn announce(&self) {
         self.status.entered();
-        if let Err(error) = self.pid_file.write() {
-            tracing::error!(%error, "the pid file was not written");
-        }
         // Whoever read our output may have gone; that is no reason to stop serving.
         let mut stdout = io::stdout();
         let _ = stdout

@@ -1,4 +1,4 @@
-//! What each signal means here, but for HUP, which is the server's `restart_on`.
+//! What each signal means here, but for HUP and USR2, which are the server's `restart_on` and `beside_on`.
 
 use std::io::{self, Write};
 
@@ -28,7 +28,7 @@ pub(crate) fn stop(tracker: &Tracker) -> io::Result<ShutdownSignal> {
 pub(crate) fn listen(status: &Status) -> io::Result<[Hook; 4]> {
     let (tracker, status) = (status.tracker().clone(), status.clone());
     Ok([
-        // The server hears it as well; before it serves there is nothing to restart, and it must not kill.
+        // The server hears these two as well; before it serves there is nothing to restart, and they must not kill.
         on_signal(SignalKind::hangup(), || {})?,
         on_signal(SignalKind::quit(), move || {
             tracker.cutoff();
@@ -36,8 +36,6 @@ pub(crate) fn listen(status: &Status) -> io::Result<[Hook; 4]> {
         on_signal(SignalKind::user_defined1(), move || {
             let _ = io::stderr().write_all(status.map().as_bytes());
         })?,
-        on_signal(SignalKind::user_defined2(), || {
-            tracing::warn!("USR2, a successor beside this process, is not there yet: HUP restarts");
-        })?,
+        on_signal(SignalKind::user_defined2(), || {})?,
     ])
 }

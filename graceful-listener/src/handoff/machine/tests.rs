@@ -3,19 +3,23 @@
 
 use super::{Action, Event, State};
 
-const STATES: [State; 9] = [
+const STATES: [State; 13] = [
     State::Running,
     State::Preflight,
     State::Spawning,
     State::AwaitReady,
     State::Ready,
     State::Committing,
+    State::Joining,
+    State::Beside,
+    State::Confirming,
+    State::Withdrawing,
     State::Draining,
     State::RollingBack,
     State::Killing,
 ];
 
-const EVENTS: [Event; 12] = [
+const EVENTS: [Event; 15] = [
     Event::Trigger,
     Event::Passed,
     Event::Spawned,
@@ -24,6 +28,9 @@ const EVENTS: [Event; 12] = [
     Event::Ready,
     Event::Commit,
     Event::Committed,
+    Event::Join,
+    Event::Joined,
+    Event::Left,
     Event::Lost,
     Event::Exited,
     Event::Late,
@@ -33,7 +40,7 @@ const EVENTS: [Event; 12] = [
 type Row = (State, &'static [(Event, State, &'static [Action])]);
 
 /// The arrows that leave a state, or that do something in it.
-const TABLE: [Row; 9] = [
+const TABLE: [Row; 13] = [
     (State::Running, &[(Event::Trigger, State::Preflight, &[])]),
     (
         State::Preflight,
@@ -70,6 +77,7 @@ const TABLE: [Row; 9] = [
         &[
             (Event::Trigger, State::Ready, &[Action::RefuseBusy]),
             (Event::Commit, State::Committing, &[]),
+            (Event::Join, State::Joining, &[]),
             (Event::Lost, State::RollingBack, &[Action::Abort]),
             (Event::Exited, State::Running, &[]),
             (Event::Stop, State::RollingBack, &[Action::Abort]),
@@ -82,6 +90,43 @@ const TABLE: [Row; 9] = [
             (Event::Committed, State::Draining, &[Action::HandOver]),
             (Event::Lost, State::RollingBack, &[Action::Abort]),
             (Event::Exited, State::Running, &[]),
+        ],
+    ),
+    (
+        State::Joining,
+        &[
+            (Event::Trigger, State::Joining, &[Action::RefuseBusy]),
+            (Event::Joined, State::Beside, &[]),
+            (Event::Lost, State::RollingBack, &[Action::Abort]),
+            (Event::Exited, State::Running, &[]),
+        ],
+    ),
+    (
+        State::Beside,
+        &[
+            (Event::Trigger, State::Beside, &[Action::RefuseBusy]),
+            (Event::Commit, State::Confirming, &[]),
+            (Event::Left, State::Withdrawing, &[Action::Await]),
+            (Event::Lost, State::Withdrawing, &[Action::Dismiss]),
+            (Event::Exited, State::Running, &[]),
+            (Event::Stop, State::Withdrawing, &[Action::Dismiss]),
+        ],
+    ),
+    (
+        State::Confirming,
+        &[
+            (Event::Trigger, State::Confirming, &[Action::RefuseBusy]),
+            (Event::Committed, State::Draining, &[Action::HandOver]),
+            (Event::Lost, State::Withdrawing, &[Action::Dismiss]),
+            (Event::Exited, State::Running, &[]),
+        ],
+    ),
+    (
+        State::Withdrawing,
+        &[
+            (Event::Trigger, State::Withdrawing, &[Action::RefuseBusy]),
+            (Event::Exited, State::Running, &[]),
+            (Event::Late, State::Running, &[]),
         ],
     ),
     (
@@ -148,20 +193,29 @@ fn whatever_happens_there_is_a_way_back_to_running() {
 }
 
 #[test]
-fn nothing_is_killed_once_commit_is_written() {
-    for event in EVENTS {
-        let (next, actions) = State::Draining.on(event);
-        assert!(
-            !matches!(next, State::RollingBack | State::Killing),
-            "{event:?}"
-        );
-        assert!(!actions.contains(&Action::Abort) && !actions.contains(&Action::Kill));
+fn nothing_is_killed_once_it_may_accept() {
+    // A later attempt begins from Running.
+    for accepts in [State::Beside, State::Draining] {
+        for state in reachable(accepts, Event::Trigger) {
+            assert!(
+                !matches!(state, State::RollingBack | State::Killing),
+                "{accepts:?} leads to {state:?}"
+            );
+        }
     }
+}
+
+#[test]
+fn what_serves_beside_us_is_asked_to_end_and_is_given_nothing() {
+    let ended = reachable(State::Beside, Event::Commit);
+    assert!(ended.contains(&State::Withdrawing) && ended.contains(&State::Running));
+    assert!(!ended.contains(&State::Draining));
 }
 
 #[test]
 fn without_commit_nothing_is_handed_over() {
     assert!(!reachable(State::Running, Event::Commit).contains(&State::Draining));
+    assert!(!reachable(State::Ready, Event::Join).contains(&State::Beside));
 }
 
 #[test]

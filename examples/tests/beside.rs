@@ -1,0 +1,163 @@
+//! A successor beside the old process: both serve, until it is decided who goes on.
+
+#![allow(clippy::unwrap_used, reason = "what a test did not get is its failure")]
+
+mod support;
+
+use std::fs;
+use std::net::SocketAddr;
+
+use rustix::process::{Pid, Signal};
+use support::loops::Loops;
+use support::process::{scratch, signal};
+use support::server::Server;
+use support::{get, until};
+
+/// The server, with a successor that serves beside it, and its pid file.
+struct Pair {
+    server: Server,
+    old: Pid,
+    new: Pid,
+    pid_file: std::path::PathBuf,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let folder = scratch();
+        fs::create_dir_all(&folder).unwrap();
+        let pid_file = folder.join("pid");
+        let mut server = Server::start(&["--pid-file", pid_file.to_str().unwrap()]).await;
+        let old = server.pid;
+        server.signal(Signal::USR2);
+        let new = server.ready(1).await;
+        Self {
+            server,
+            old,
+            new,
+            pid_file,
+        }
+    }
+
+    /// Waits until whoever the file names is `pid`.
+    async fn named(&self, pid: Pid) {
+        until("the pid file", async || {
+            let text = fs::read_to_string(&self.pid_file).unwrap_or_default();
+            text.trim() == pid.as_raw_nonzero().to_string()
+        })
+        .await;
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.pid_file.parent().unwrap());
+    }
+}
+
+/// Waits until a process of this generation has answered on a fresh connection.
+async fn answers(addr: SocketAddr, generation: u64) {
+    until("an answer of this generation", async || {
+        get(addr, "/").await.generation == Some(generation.try_into().unwrap())
+    })
+    .await;
+}
+
+/// Waits until nobody else answers any more.
+async fn alone(addr: SocketAddr, generation: u64) {
+    let mut row = 0;
+    until("answers of this generation alone", async || {
+        let right = get(addr, "/").await.generation == Some(generation.try_into().unwrap());
+        row = if right { row + 1 } else { 0 };
+        row == 20
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_serves_its_share_and_takes_over_when_it_is_committed() {
+    let pair = Pair::start().await;
+    let addr = pair.server.addr;
+    let loops = Loops::fresh(addr);
+    let kept = Loops::keep_alive(addr);
+    answers(addr, 0).await;
+    answers(addr, 1).await;
+    pair.named(pair.old).await;
+    signal(pair.old, Signal::HUP);
+    assert_eq!(support::process::exit(pair.old).await, 0);
+    pair.named(pair.new).await;
+    loops.answer(200).await;
+    kept.answer(200).await;
+    loops.stop().await.assert_all_answered();
+    kept.stop().await.assert_all_answered();
+    alone(addr, 1).await;
+    // It is a process like any other from here on.
+    let mut pair = pair;
+    signal(pair.new, Signal::HUP);
+    pair.server.ready(2).await;
+    assert_eq!(support::process::exit(pair.new).await, 0);
+    signal(pair.server.pid, Signal::TERM);
+    assert_eq!(pair.server.exit().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_that_is_stopped_loses_nothing_and_the_old_process_goes_on_alone() {
+    let mut pair = Pair::start().await;
+    let addr = pair.server.addr;
+    let loops = Loops::fresh(addr);
+    let kept = Loops::keep_alive(addr);
+    answers(addr, 1).await;
+    // One successor at a time, also while one is beside.
+    signal(pair.old, Signal::USR2);
+    pair.server.process.logged(1, "restart failed").await;
+    signal(pair.new, Signal::TERM);
+    pair.server
+        .process
+        .logged(1, "beside this process has ended")
+        .await;
+    loops.answer(200).await;
+    kept.answer(200).await;
+    loops.stop().await.assert_all_answered();
+    kept.stop().await.assert_all_answered();
+    alone(addr, 0).await;
+    pair.named(pair.old).await;
+    // As if nothing had been: the next restart works.
+    signal(pair.old, Signal::HUP);
+    pair.server.ready(1).await;
+    assert_eq!(support::process::exit(pair.old).await, 0);
+    signal(pair.server.pid, Signal::TERM);
+    assert_eq!(pair.server.exit().await, 0);
+}
+
+#[tokio::test]
+async fn when_a_canary_dies_the_old_process_goes_on_and_may_have_another() {
+    let mut pair = Pair::start().await;
+    let addr = pair.server.addr;
+    answers(addr, 1).await;
+    signal(pair.new, Signal::KILL);
+    pair.server
+        .process
+        .logged(1, "beside this process has ended")
+        .await;
+    alone(addr, 0).await;
+    signal(pair.old, Signal::USR2);
+    pair.server.ready(1).await;
+    answers(addr, 1).await;
+    // The service as a whole is stopped by stopping the old one.
+    signal(pair.old, Signal::TERM);
+    assert_eq!(support::process::exit(pair.old).await, 0);
+    until("nobody listens", async || {
+        tokio::net::TcpStream::connect(addr).await.is_err()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn when_the_old_process_dies_the_canary_serves_alone() {
+    let pair = Pair::start().await;
+    let addr = pair.server.addr;
+    signal(pair.old, Signal::KILL);
+    pair.named(pair.new).await;
+    alone(addr, 1).await;
+    signal(pair.new, Signal::TERM);
+    assert_eq!(support::process::exit(pair.new).await, 0);
+}
