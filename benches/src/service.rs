@@ -1,4 +1,4 @@
-//! The service that every server of a comparison serves: it answers `hello` and does nothing else.
+//! The services that every server of a comparison serves: they answer `hello` and do nothing else.
 
 use std::{
     convert::Infallible,
@@ -9,19 +9,24 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
+use tower::Service;
 
-/// What it answers.
+/// What they answer.
 pub const BODY: &str = "hello";
 
-/// The service. Its future is ready when it is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Hello;
-
-fn hello() -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
-    ready(Ok(Response::new(Full::from(BODY))))
+/// What an async handler is: it has its request until it has been polled. hyper's own first example.
+///
+/// # Errors
+/// None.
+pub async fn hello<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::from(BODY)))
 }
 
-impl<B> tower::Service<Request<B>> for Hello {
+/// As little as a service can be: its future is ready when it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct NoOp;
+
+impl<B> Service<Request<B>> for NoOp {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -31,16 +36,6 @@ impl<B> tower::Service<Request<B>> for Hello {
     }
 
     fn call(&mut self, _: Request<B>) -> Self::Future {
-        hello()
-    }
-}
-
-impl<B> hyper::service::Service<Request<B>> for Hello {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn call(&self, _: Request<B>) -> Self::Future {
-        hello()
+        ready(Ok(Response::new(Full::from(BODY))))
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn valgrind(name: &str) -> (Command, PathBuf) {
     command
         .args(["--tool=callgrind", "--quiet"])
         .arg(format!("--callgrind-out-file={}", out.display()))
-        // What an allocator or a hash does must not depend on the day.
+        // Where the stack begins must not depend on who calls.
         .env_clear();
     (command, out)
 }
@@ -58,16 +58,21 @@ pub(super) fn instructions(out: PathBuf) -> io::Result<f64> {
 
 pub(super) fn serve(kind: &str, load: Load) -> io::Result<Cost> {
     let (listener, addr) = listener()?;
+    let Load {
+        protocol,
+        requests,
+        connections,
+        wait,
+    } = load;
+    let protocol = protocol.as_str();
     let name = format!(
-        "{kind}.{}.{}.{}",
-        load.protocol.as_str(),
-        load.requests,
-        load.connections
+        "{kind}.{protocol}.{requests}.{connections}.{}",
+        wait.as_secs()
     );
     let (mut command, out) = valgrind(&name);
     command
         .arg(env!("CARGO_BIN_EXE_bench-server"))
-        .args([kind, load.protocol.as_str(), "1"]);
+        .args([kind, protocol, "1"]);
     let seconds = run(&mut command, &listener, addr, load)?;
     Ok(Cost {
         instructions: instructions(out)?,

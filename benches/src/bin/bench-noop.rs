@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use graceful_benches::service::Hello;
+use graceful_benches::service::NoOp;
 use graceful_layer::{CompleteOnBody, ConnTrackingLayer, GracefulLayer, Tracker};
 use http::{Request, Response};
 use http_body::Body;
@@ -21,20 +21,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let calls = calls.parse()?;
     match layer.as_str() {
-        "none" => run(Hello, calls),
-        "GracefulLayer" => run(GracefulLayer::new().layer(Hello), calls),
+        "none" => run(NoOp, calls),
+        "GracefulLayer" => run(GracefulLayer::new().layer(NoOp), calls),
         "Connection::service" => {
             let tracker = Tracker::new();
             let connection = tracker.open(graceful_layer::Peer::Unix);
-            run(connection.service(Hello), calls);
+            run(connection.service(NoOp), calls);
         }
         "ConnTrackingLayer" => {
             let layer = ConnTrackingLayer::with_completion(Tracker::new(), CompleteOnBody);
-            run(layer.layer(Hello), calls);
+            run(layer.layer(NoOp), calls);
         }
         "InFlightRequests" => {
             let (layer, _count) = InFlightRequestsLayer::pair();
-            run(layer.layer(Hello), calls);
+            run(layer.layer(NoOp), calls);
         }
         _ => return Err(format!("{layer} is none of the layers").into()),
     }

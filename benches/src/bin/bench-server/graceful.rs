@@ -2,15 +2,15 @@
 
 use std::{io, os::fd::AsFd};
 
-use graceful_benches::service::Hello;
+use graceful_benches::service::hello;
 use graceful_server::{
     HandoffListener, Protocol as Spoken, Serve, ShutdownSignal, SignalKind, serve,
 };
 
 use crate::{BoxError, Protocol, Setting, axum::router};
 
-pub(crate) async fn serve_hello(setting: Setting) -> Result<(), BoxError> {
-    run(serve(listener()?, Hello), setting).await
+pub(crate) async fn serve_handler(setting: Setting) -> Result<(), BoxError> {
+    run(serve(listener()?, tower::service_fn(hello)), setting).await
 }
 
 pub(crate) async fn serve_router(setting: Setting) -> Result<(), BoxError> {

@@ -2,8 +2,11 @@
 
 use std::pin::pin;
 
-use graceful_benches::service::Hello;
-use hyper::server::conn::{http1, http2};
+use graceful_benches::service::hello;
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -19,14 +22,17 @@ pub(crate) async fn bare(setting: Setting) -> Result<(), BoxError> {
         let io = accepted(listener.accept().await?.0)?;
         match setting.protocol {
             Protocol::Http1 => {
-                tokio::spawn(http1::Builder::new().serve_connection(io, Hello));
+                tokio::spawn(http1::Builder::new().serve_connection(io, service_fn(hello)));
             }
             Protocol::Http2 => {
-                tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(io, Hello));
+                tokio::spawn(
+                    http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(io, service_fn(hello)),
+                );
             }
             Protocol::Auto => {
                 let builder = auto::Builder::new(TokioExecutor::new());
-                tokio::spawn(builder.serve_connection(io, Hello).into_owned());
+                tokio::spawn(builder.serve_connection(io, service_fn(hello)).into_owned());
             }
         }
     }
@@ -44,17 +50,19 @@ pub(crate) async fn graceful(setting: Setting) -> Result<(), BoxError> {
         };
         match setting.protocol {
             Protocol::Http1 => {
-                let connection = http1::Builder::new().serve_connection(io, Hello);
+                let connection = http1::Builder::new().serve_connection(io, service_fn(hello));
                 tokio::spawn(graceful.watch(connection));
             }
             Protocol::Http2 => {
-                let connection =
-                    http2::Builder::new(TokioExecutor::new()).serve_connection(io, Hello);
+                let connection = http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(io, service_fn(hello));
                 tokio::spawn(graceful.watch(connection));
             }
             Protocol::Auto => {
                 let builder = auto::Builder::new(TokioExecutor::new());
-                tokio::spawn(graceful.watch(builder.serve_connection(io, Hello).into_owned()));
+                tokio::spawn(
+                    graceful.watch(builder.serve_connection(io, service_fn(hello)).into_owned()),
+                );
             }
         }
     }

@@ -90,7 +90,7 @@ async fn run(kind: &str, setting: Setting) -> Result<(), BoxError> {
         "axum" => axum::bare().await,
         "axum+layer" => axum::with_layer(setting).await,
         "axum-server" => axum::axum_server().await,
-        "graceful" => graceful::serve_hello(setting).await,
+        "graceful" => graceful::serve_handler(setting).await,
         "graceful+axum" => graceful::serve_router(setting).await,
         _ => Err(format!("{kind} is none of the servers").into()),
     }
