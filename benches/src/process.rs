@@ -5,12 +5,17 @@ use std::{
     io::{self, Error},
     net::{SocketAddr, TcpListener},
     os::fd::OwnedFd,
-    process::{Child, Command, ExitStatus},
+    process::{Child, ChildStdout, Command, ExitStatus},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{
+        Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process, pidfd_open, setrlimit,
+    },
+};
 
 /// A process that ends with this value at the latest.
 #[derive(Debug)]
@@ -45,21 +50,47 @@ impl Server {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
-    /// Waits for its end.
+    /// Waits for its end: returns within microseconds of it.
     ///
     /// # Errors
     /// If it takes too long.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(Error::other("the server does not end"));
-            }
-            thread::sleep(Duration::from_millis(1));
+        let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
+        let ended = &mut [PollFd::new(&pidfd, PollFlags::IN)];
+        match poll(
+            ended,
+            Some(&Timespec::try_from(PATIENCE).map_err(Error::other)?),
+        )? {
+            0 => Err(Error::other("the server does not end")),
+            _ => self.child.wait(),
         }
+    }
+
+    /// What it writes, if that was asked for.
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// The CPU time of all its threads.
+    ///
+    /// # Errors
+    /// If it has gone.
+    pub fn cpu(&self) -> io::Result<Duration> {
+        let mut nanos = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            let first = text.split(' ').next().and_then(|n| n.parse::<u64>().ok());
+            nanos += first.ok_or_else(|| Error::other("no numbers in schedstat"))?;
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
+    /// Its memory that is no file's, in bytes.
+    ///
+    /// # Errors
+    /// If it has gone.
+    pub fn memory(&self) -> io::Result<u64> {
+        Ok(self.status("RssAnon:")? * 1024)
     }
 
     /// How often it has gone to sleep by itself. Its only thread, if it has one.
@@ -67,12 +98,16 @@ impl Server {
     /// # Errors
     /// If it has gone.
     pub fn sleeps(&self) -> io::Result<u64> {
+        self.status("voluntary_ctxt_switches:")
+    }
+
+    fn status(&self, name: &str) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         status
             .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
-            .and_then(|count| count.trim().parse().ok())
-            .ok_or_else(|| Error::other("no such line in /proc/PID/status"))
+            .find_map(|line| line.strip_prefix(name))
+            .and_then(|value| value.split_whitespace().next()?.parse().ok())
+            .ok_or_else(|| Error::other(format!("no {name} in /proc/PID/status")))
     }
 
     fn is_asleep(&self) -> io::Result<bool> {
@@ -131,4 +166,20 @@ pub fn listener() -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::from(socket);
     let addr = listener.local_addr()?;
     Ok((listener, addr))
+}
+
+/// Lets this process open as many files as the system allows, and says how many.
+///
+/// # Errors
+/// Those of the system.
+pub fn raise_limit() -> io::Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    )?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
 }

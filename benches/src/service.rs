@@ -4,21 +4,31 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
+use tokio::time::sleep;
 use tower::Service;
 
 /// What they answer.
 pub const BODY: &str = "hello";
 
-/// What an async handler is: it has its request until it has been polled. hyper's own first example.
+/// Where the answer takes [`SLOW`].
+pub const SLOW_PATH: &str = "/slow";
+/// How long it takes there.
+pub const SLOW: Duration = Duration::from_millis(300);
+
+/// What an async handler is: it has its request until it has been polled. hyper's own first example, and a slow answer.
 ///
 /// # Errors
 /// None.
-pub async fn hello<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+pub async fn hello<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.uri().path() == SLOW_PATH {
+        Box::pin(sleep(SLOW)).await;
+    }
     Ok(Response::new(Full::from(BODY)))
 }
 

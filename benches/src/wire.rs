@@ -96,6 +96,28 @@ impl Client {
         }
     }
 
+    /// Sends a request, on HTTP/1, and leaves the answer to [`answered`](Self::answered).
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn send(&mut self, path: &str) -> io::Result<()> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n");
+        self.stream.write_all(request.as_bytes())
+    }
+
+    /// Waits for the answer to what was sent.
+    ///
+    /// # Errors
+    /// Those of the socket, and an answer that is none.
+    pub fn answered(&mut self) -> io::Result<()> {
+        self.http1_answer()
+    }
+
+    /// The socket.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Waits for the server to close.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -41,7 +41,8 @@ pub(super) fn valgrind(name: &str) -> (Command, PathBuf) {
         .args(["--tool=callgrind", "--quiet"])
         .arg(format!("--callgrind-out-file={}", out.display()))
         // Where the stack begins must not depend on who calls.
-        .env_clear();
+        .env_clear()
+        .stdout(Stdio::null());
     (command, out)
 }
 

@@ -6,18 +6,26 @@ use axum::{
     serve::{Listener, ListenerExt},
 };
 use axum_server::Handle;
-use graceful_benches::service::BODY;
+use graceful_benches::service::{BODY, SLOW, SLOW_PATH};
 use graceful_layer::GracefulLayer;
 use graceful_server::ShutdownSignal;
+use tokio::time::sleep;
 
-use crate::{BoxError, Setting, listener, terminated, tokio_listener};
+use crate::{BoxError, Setting, listener, say_ready, terminated, tokio_listener};
 
 pub(crate) fn router() -> Router {
-    Router::new().route("/", get(|| async { BODY }))
+    let slow = || async {
+        sleep(SLOW).await;
+        BODY
+    };
+    Router::new()
+        .route("/", get(|| async { BODY }))
+        .route(SLOW_PATH, get(slow))
 }
 
 /// `axum::serve` with its graceful shutdown.
 pub(crate) async fn bare() -> Result<(), BoxError> {
+    say_ready()?;
     axum::serve(nodelay()?, router())
         .with_graceful_shutdown(async {
             let _ = terminated().await;
@@ -31,6 +39,7 @@ pub(crate) async fn with_layer(setting: Setting) -> Result<(), BoxError> {
     let graceful = GracefulLayer::new();
     let tracker = graceful.tracker().clone();
     let drain = tokio::spawn(tracker.drain_on(ShutdownSignal::terminate()?, setting.grace));
+    say_ready()?;
     axum::serve(nodelay()?, router().layer(graceful))
         .with_graceful_shutdown(tracker.told())
         .await?;
@@ -47,6 +56,7 @@ pub(crate) async fn axum_server() -> Result<(), BoxError> {
         }
     });
     let acceptor = axum_server::accept::NoDelayAcceptor::new();
+    say_ready()?;
     axum_server::from_tcp(listener()?)?
         .acceptor(acceptor)
         .handle(handle)

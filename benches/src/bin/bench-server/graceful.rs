@@ -7,7 +7,7 @@ use graceful_server::{
     HandoffListener, Protocol as Spoken, Serve, ShutdownSignal, SignalKind, serve,
 };
 
-use crate::{BoxError, Protocol, Setting, axum::router};
+use crate::{BoxError, Protocol, Setting, axum::router, say_ready};
 
 pub(crate) async fn serve_handler(setting: Setting) -> Result<(), BoxError> {
     run(serve(listener()?, tower::service_fn(hello)), setting).await
@@ -28,6 +28,8 @@ async fn run(server: Serve, setting: Setting) -> Result<(), BoxError> {
         .stop_on(ShutdownSignal::terminate()?)
         .restart_on(SignalKind::hangup())
         .grace(setting.grace)
+        // Who reads it may have gone.
+        .on_serving(|| drop(say_ready()))
         .await?;
     Ok(())
 }

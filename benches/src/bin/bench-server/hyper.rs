@@ -13,11 +13,12 @@ use hyper_util::{
 };
 use tokio::net::TcpStream;
 
-use crate::{BoxError, Protocol, Setting, terminated, tokio_listener};
+use crate::{BoxError, Protocol, Setting, say_ready, terminated, tokio_listener};
 
 /// An accept loop and a task per connection; it ends when the process is killed.
 pub(crate) async fn bare(setting: Setting) -> Result<(), BoxError> {
     let listener = tokio_listener()?;
+    say_ready()?;
     loop {
         let io = accepted(listener.accept().await?.0)?;
         match setting.protocol {
@@ -41,6 +42,7 @@ pub(crate) async fn bare(setting: Setting) -> Result<(), BoxError> {
 /// The same with `GracefulShutdown`, which a user of hyper-util has.
 pub(crate) async fn graceful(setting: Setting) -> Result<(), BoxError> {
     let listener = tokio_listener()?;
+    say_ready()?;
     let graceful = GracefulShutdown::new();
     let mut terminated = pin!(terminated());
     loop {

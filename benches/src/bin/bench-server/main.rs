@@ -1,6 +1,7 @@
 //! `bench-server KIND PROTOCOL WORKERS [at-once]`: one of the servers that are compared.
 //!
-//! The listener is standard input, so that whoever starts a server knows its port, and may start a second one on it.
+//! The listener is standard input, so that whoever starts a server knows its port, and may start a second one on it. When it accepts,
+//! it writes its process number to standard output.
 //! KIND is one of those in `match` below; PROTOCOL is `http1`, `http2` or `auto`; WORKERS threads serve. SIGTERM stops it
 //! as gracefully as it can; `at-once` leaves no grace to idle connections, which the others do not know either.
 
@@ -9,10 +10,9 @@ mod graceful;
 mod hyper;
 mod raw;
 
-use std::{error::Error, io, net::TcpListener, os::fd::AsFd, time::Duration};
+use std::{error::Error, io, io::Write, net::TcpListener, os::fd::AsFd, time::Duration};
 
 use graceful_server::Grace;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -42,14 +42,7 @@ fn main() -> Result<(), BoxError> {
             "usage: bench-server KIND auto|http1|http2 WORKERS [at-once] <&LISTENER".into(),
         );
     };
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            ..limit
-        },
-    )?;
+    graceful_benches::process::raise_limit()?;
     if kind == "raw" {
         return raw::run(listener()?);
     }
@@ -119,4 +112,9 @@ fn tokio_listener() -> io::Result<tokio::net::TcpListener> {
 async fn terminated() -> io::Result<()> {
     signal(SignalKind::terminate())?.recv().await;
     Ok(())
+}
+
+/// One line, its process number, when it accepts.
+fn say_ready() -> io::Result<()> {
+    writeln!(io::stdout(), "{}", std::process::id())
 }

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::event::epoll::{CreateFlags, Event, EventData, EventFlags, add, create, wait};
 
-use crate::BoxError;
+use crate::{BoxError, say_ready};
 
 const LISTENER: u64 = u64::MAX;
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
@@ -23,6 +23,7 @@ pub(crate) fn run(listener: TcpListener) -> Result<(), BoxError> {
         EventData::new_u64(LISTENER),
         EventFlags::IN,
     )?;
+    say_ready()?;
     let mut streams: HashMap<u64, TcpStream> = HashMap::new();
     let mut events = [Event {
         flags: EventFlags::empty(),

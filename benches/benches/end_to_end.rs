@@ -1,0 +1,57 @@
+//! What does a whole server cost, and how does it stop, beside the servers people run today?
+//!
+//! `cargo bench -p graceful-benches --bench end_to_end [-- --quick] [FILTER]`: asks every question of every server, one
+//! after the other and then again, so that a noisy moment hits all of them, and compares within a round. Medians and ranges
+//! go to `benches/RESULTS.md` and `benches/results.svg`. Servers run on one core, clients on the other. `--quick` is a smoke
+//! test of this harness: one round of little, and nothing is written.
+
+#[path = "end_to_end/ask.rs"]
+mod ask;
+#[path = "end_to_end/chart.rs"]
+mod chart;
+#[path = "end_to_end/contestant.rs"]
+mod contestant;
+#[path = "end_to_end/drain.rs"]
+mod drain;
+#[path = "end_to_end/idle.rs"]
+mod idle;
+#[path = "end_to_end/load.rs"]
+mod load;
+#[path = "end_to_end/machine.rs"]
+mod machine;
+#[path = "end_to_end/questions.rs"]
+mod questions;
+#[path = "end_to_end/restart.rs"]
+mod restart;
+#[path = "end_to_end/results.rs"]
+mod results;
+#[path = "end_to_end/start.rs"]
+mod start;
+
+use std::{error::Error, io::Write};
+
+use graceful_benches::process::raise_limit;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let filter = arguments
+        .iter()
+        .find(|argument| !argument.starts_with("--"));
+    let files = raise_limit()?;
+    let mut out = std::io::stdout();
+    let mut asked = Vec::new();
+    for question in questions::questions(quick, files) {
+        if filter.is_some_and(|filter| !question.title.contains(filter.as_str())) {
+            continue;
+        }
+        let answers = ask::ask(&question)?;
+        let table = results::table(&question, &answers);
+        writeln!(out, "{table}")?;
+        asked.push((question, answers));
+    }
+    if !quick && filter.is_none() {
+        results::write(&asked)?;
+    }
+    Ok(())
+}
