@@ -1,7 +1,8 @@
 //! One run of a program under callgrind: how many instructions it took.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Command, Stdio},
@@ -23,6 +24,10 @@ pub(super) struct Load {
     pub(super) requests: u32,
     /// With one request each.
     pub(super) connections: u32,
+    /// With one request each, and left open.
+    pub(super) idle: u32,
+    /// Whether it ends as its users would end it.
+    pub(super) drained: bool,
     pub(super) wait: Duration,
 }
 
@@ -59,21 +64,19 @@ pub(super) fn instructions(out: PathBuf) -> io::Result<f64> {
 
 pub(super) fn serve(kind: &str, load: Load) -> io::Result<Cost> {
     let (listener, addr) = listener()?;
-    let Load {
-        protocol,
-        requests,
-        connections,
-        wait,
-    } = load;
-    let protocol = protocol.as_str();
+    let protocol = load.protocol.as_str();
     let name = format!(
-        "{kind}.{protocol}.{requests}.{connections}.{}",
-        wait.as_secs()
+        "{kind}.{protocol}.{}.{}.{}.{}.{}",
+        load.requests,
+        load.connections,
+        load.idle,
+        load.wait.as_secs(),
+        load.drained,
     );
     let (mut command, out) = valgrind(&name);
     command
         .arg(env!("CARGO_BIN_EXE_bench-server"))
-        .args([kind, protocol, "1"]);
+        .args([kind, protocol, "1", "at-once"]);
     let seconds = run(&mut command, &listener, addr, load)?;
     Ok(Cost {
         instructions: instructions(out)?,
@@ -100,12 +103,31 @@ fn run(
     for _ in 0..load.connections {
         connection(&server, addr, load.protocol)?;
     }
+    let idle = (0..load.idle)
+        .map(|_| idle_connection(&server, addr, load.protocol))
+        .collect::<io::Result<Vec<_>>>()?;
     thread::sleep(load.wait);
     let seconds = began.elapsed().as_secs_f64();
-    // Nobody handles this one, so that the end is the same for all.
-    server.signal(Signal::USR1)?;
+    // Nobody handles the second one, so that the end is the same for all.
+    server.signal(if load.drained {
+        Signal::TERM
+    } else {
+        Signal::USR1
+    })?;
+    for client in idle {
+        // Closes when the server has, as clients do.
+        client.into_stream().read_to_end(&mut Vec::new())?;
+    }
+    drop(client);
     server.wait()?;
     Ok(seconds)
+}
+
+fn idle_connection(server: &Server, addr: SocketAddr, protocol: Protocol) -> io::Result<Client> {
+    let mut client = Client::connect(addr, protocol)?;
+    client.request(false)?;
+    server.asleep()?;
+    Ok(client)
 }
 
 /// Opened, one request, closed: by the server on HTTP/1, by the client on HTTP/2.

@@ -50,9 +50,14 @@ impl fmt::Display for Case {
     }
 }
 
+/// Those that close their idle connections; bare hyper just ends.
+const DRAINING: [&str; 4] = ["hyper-util", "graceful", "axum", "axum-server"];
+
 const FEW: u32 = 100;
 const MANY: u32 = 1_100;
 const CONNECTIONS: u32 = 200;
+const FEW_IDLE: u32 = 50;
+const IDLE: u32 = 450;
 const WAIT: Duration = Duration::from_secs(2);
 
 impl Case {
@@ -80,31 +85,67 @@ fn layer_call(layer: &'static str) -> io::Result<Vec<Row>> {
     Ok(vec![Row::new(layer, "call", each)])
 }
 
+/// A server that has had `FEW` requests, and nothing else.
+const fn quiet(protocol: Protocol) -> Load {
+    Load {
+        protocol,
+        requests: FEW,
+        connections: 0,
+        idle: 0,
+        drained: false,
+        wait: Duration::ZERO,
+    }
+}
+
 fn server(kind: &'static str, protocol: Protocol) -> io::Result<Vec<Row>> {
-    let run = |requests, connections, wait| {
-        let load = Load {
-            protocol,
-            requests,
-            connections,
-            wait,
-        };
-        serve(kind, load)
-    };
-    let few = run(FEW, 0, Duration::ZERO)?;
-    let idle = run(FEW, 0, WAIT)?;
-    let requests = run(MANY, 0, Duration::ZERO)?;
-    let connections = run(FEW, CONNECTIONS, Duration::ZERO)?;
-    let by_the_clock = (idle.instructions - few.instructions) / (idle.seconds - few.seconds);
+    let quiet = quiet(protocol);
+    let few = serve(kind, quiet)?;
+    let waiting = serve(
+        kind,
+        Load {
+            wait: WAIT,
+            ..quiet
+        },
+    )?;
+    let by_the_clock = (waiting.instructions - few.instructions) / (waiting.seconds - few.seconds);
     let each = |more: Cost, by: u32| {
         let clock = by_the_clock * (more.seconds - few.seconds);
         (more.instructions - few.instructions - clock) / f64::from(by)
     };
-    let (per_request, per_connection) = match protocol {
-        Protocol::Http1 => ("http1 request", "http1 connection"),
-        Protocol::Http2 => ("http2 request", "http2 connection"),
+    let (requests, connections) = (MANY, CONNECTIONS);
+    let per_request = each(serve(kind, Load { requests, ..quiet })?, MANY - FEW);
+    let per_connection = each(
+        serve(
+            kind,
+            Load {
+                connections,
+                ..quiet
+            },
+        )?,
+        CONNECTIONS,
+    );
+    let name = protocol.as_str();
+    let mut rows = vec![
+        Row::new(kind, &format!("{name} request"), per_request),
+        Row::new(kind, &format!("{name} connection"), per_connection),
+    ];
+    if DRAINING.contains(&kind) && protocol == Protocol::Http1 {
+        rows.push(Row::new(kind, "idle connection drained", drained(kind)?));
+    }
+    Ok(rows)
+}
+
+/// A stop with many idle connections, less one with few, less what it took to open them.
+fn drained(kind: &'static str) -> io::Result<f64> {
+    let run = |idle, drained| {
+        let load = Load {
+            idle,
+            drained,
+            ..quiet(Protocol::Http1)
+        };
+        Ok::<_, io::Error>(serve(kind, load)?.instructions)
     };
-    Ok(vec![
-        Row::new(kind, per_request, each(requests, MANY - FEW)),
-        Row::new(kind, per_connection, each(connections, CONNECTIONS)),
-    ])
+    let opened = run(IDLE, false)? - run(FEW_IDLE, false)?;
+    let opened_and_drained = run(IDLE, true)? - run(FEW_IDLE, true)?;
+    Ok((opened_and_drained - opened) / f64::from(IDLE - FEW_IDLE))
 }
