@@ -1,8 +1,8 @@
 //! What does a whole server cost, and how does it stop, beside the servers people run today?
 //!
-//! `cargo bench -p graceful-benches --bench end_to_end [-- --quick] [FILTER]`: asks every question of every server, one
+//! `cargo bench -p graceful-benches --bench end_to_end [-- [--quick] [--rounds N] [FILTER]]`: asks every question of every server, one
 //! after the other and then again, so that a noisy moment hits all of them, and compares within a round. Medians and ranges
-//! go to `benches/RESULTS.md` and `benches/results.svg`. Servers run on one core, clients on the other. `--quick` is a smoke
+//! go to `benches/RESULTS.md` and `benches/results.svg`, if everything was asked. Servers run on one core, clients on the other. `--quick` is a smoke
 //! test of this harness: one round of little, and nothing is written.
 
 #[path = "end_to_end/ask.rs"]
@@ -54,4 +54,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         results::write(&asked)?;
     }
     Ok(())
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    quick: bool,
+    rounds: Option<usize>,
+    /// In the title of what is asked.
+    filter: String,
+}
+
+fn arguments(mut given: impl Iterator<Item = String>) -> Result<Asked, Box<dyn Error>> {
+    let mut asked = Asked::default();
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            // cargo says it to every bench.
+            "--bench" => {}
+            "--quick" => asked.quick = true,
+            "--rounds" => asked.rounds = Some(given.next().unwrap_or_default().parse()?),
+            flag if flag.starts_with("--") => return Err(format!("{flag} is not known").into()),
+            filter => filter.clone_into(&mut asked.filter),
+        }
+    }
+    Ok(asked)
 }

@@ -30,7 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         if filter.is_some_and(|filter| !case.to_string().contains(filter.as_str())) {
             continue;
         }
-        for row in case.measure()? {
+        let rows = case.measure().map_err(|error| format!("{case}: {error}"))?;
+        for row in rows {
             measured.push(row);
             writeln!(out, "{}", measured.line(measured.rows().len() - 1))?;
         }

@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, Read, Write},
+    mem,
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -37,6 +38,8 @@ pub struct Client {
     protocol: Protocol,
     /// The next HTTP/2 stream.
     stream_id: u32,
+    /// The server's settings are not acknowledged.
+    to_settle: bool,
     /// Read and not used yet.
     bytes: Vec<u8>,
 }
@@ -68,6 +71,7 @@ impl Client {
             stream,
             protocol,
             stream_id: 1,
+            to_settle: false,
             bytes: Vec::new(),
         })
     }
@@ -94,6 +98,19 @@ impl Client {
                 self.http2_answer()
             }
         }
+    }
+
+    /// Acknowledges the server's settings, on HTTP/2, if that is still to be done: not in the middle of an answer, where it
+    /// would arrive sooner or later from run to run. Returns whether there was something to say.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn settle(&mut self) -> io::Result<bool> {
+        let to_settle = mem::take(&mut self.to_settle);
+        if to_settle {
+            self.stream.write_all(SETTINGS_ACK)?;
+        }
+        Ok(to_settle)
     }
 
     /// Sends a request, on HTTP/1, and leaves the answer to [`answered`](Self::answered).
@@ -142,9 +159,7 @@ impl Client {
     fn http2_answer(&mut self) -> io::Result<()> {
         loop {
             let (kind, flags) = self.frame()?;
-            if kind == SETTINGS_FRAME && flags & ACK == 0 {
-                self.stream.write_all(SETTINGS_ACK)?;
-            }
+            self.to_settle |= kind == SETTINGS_FRAME && flags & ACK == 0;
             if kind <= HEADERS_FRAME && flags & END_STREAM != 0 {
                 return Ok(());
             }

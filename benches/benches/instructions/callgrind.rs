@@ -1,8 +1,7 @@
 //! One run of a program under callgrind: how many instructions it took.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Command, Stdio},
@@ -24,10 +23,6 @@ pub(super) struct Load {
     pub(super) requests: u32,
     /// With one request each.
     pub(super) connections: u32,
-    /// With one request each, and left open.
-    pub(super) idle: u32,
-    /// Whether it ends as its users would end it.
-    pub(super) drained: bool,
     pub(super) wait: Duration,
 }
 
@@ -66,17 +61,15 @@ pub(super) fn serve(kind: &str, load: Load) -> io::Result<Cost> {
     let (listener, addr) = listener()?;
     let protocol = load.protocol.as_str();
     let name = format!(
-        "{kind}.{protocol}.{}.{}.{}.{}.{}",
+        "{kind}.{protocol}.{}.{}.{}",
         load.requests,
         load.connections,
-        load.idle,
         load.wait.as_secs(),
-        load.drained,
     );
     let (mut command, out) = valgrind(&name);
     command
         .arg(env!("CARGO_BIN_EXE_bench-server"))
-        .args([kind, protocol, "1", "at-once"]);
+        .args([kind, protocol, "1"]);
     let seconds = run(&mut command, &listener, addr, load)?;
     Ok(Cost {
         instructions: instructions(out)?,
@@ -94,7 +87,7 @@ fn run(
     let mut server = Server::start(command, listener)?;
     let mut client = Client::connect(addr, load.protocol)?;
     client.request(false)?;
-    server.asleep()?;
+    settle(&server, &mut client)?;
     let began = Instant::now();
     for _ in 0..load.requests {
         client.request(false)?;
@@ -103,31 +96,12 @@ fn run(
     for _ in 0..load.connections {
         connection(&server, addr, load.protocol)?;
     }
-    let idle = (0..load.idle)
-        .map(|_| idle_connection(&server, addr, load.protocol))
-        .collect::<io::Result<Vec<_>>>()?;
     thread::sleep(load.wait);
     let seconds = began.elapsed().as_secs_f64();
-    // Nobody handles the second one, so that the end is the same for all.
-    server.signal(if load.drained {
-        Signal::TERM
-    } else {
-        Signal::USR1
-    })?;
-    for client in idle {
-        // Closes when the server has, as clients do.
-        client.into_stream().read_to_end(&mut Vec::new())?;
-    }
-    drop(client);
+    // Nobody handles this one, so that the end is the same for all.
+    server.signal(Signal::USR1)?;
     server.wait()?;
     Ok(seconds)
-}
-
-fn idle_connection(server: &Server, addr: SocketAddr, protocol: Protocol) -> io::Result<Client> {
-    let mut client = Client::connect(addr, protocol)?;
-    client.request(false)?;
-    server.asleep()?;
-    Ok(client)
 }
 
 /// Opened, one request, closed: by the server on HTTP/1, by the client on HTTP/2.
@@ -142,10 +116,20 @@ fn connection(server: &Server, addr: SocketAddr, protocol: Protocol) -> io::Resu
             server.asleep()
         }
         Protocol::Http2 => {
-            server.asleep()?;
+            settle(server, &mut client)?;
             let before = server.sleeps()?;
             drop(client);
             server.asleep_again(before)
         }
+    }
+}
+
+/// The server sleeps, and has nothing left to wake up for.
+fn settle(server: &Server, client: &mut Client) -> io::Result<()> {
+    server.asleep()?;
+    let before = server.sleeps()?;
+    match client.settle()? {
+        true => server.asleep_again(before),
+        false => Ok(()),
     }
 }

@@ -50,14 +50,9 @@ impl fmt::Display for Case {
     }
 }
 
-/// Those that close their idle connections; bare hyper just ends.
-const DRAINING: [&str; 4] = ["hyper-util", "graceful", "axum", "axum-server"];
-
 const FEW: u32 = 100;
 const MANY: u32 = 1_100;
 const CONNECTIONS: u32 = 200;
-const FEW_IDLE: u32 = 50;
-const IDLE: u32 = 450;
 const WAIT: Duration = Duration::from_secs(2);
 
 impl Case {
@@ -91,8 +86,6 @@ const fn quiet(protocol: Protocol) -> Load {
         protocol,
         requests: FEW,
         connections: 0,
-        idle: 0,
-        drained: false,
         wait: Duration::ZERO,
     }
 }
@@ -125,27 +118,8 @@ fn server(kind: &'static str, protocol: Protocol) -> io::Result<Vec<Row>> {
         CONNECTIONS,
     );
     let name = protocol.as_str();
-    let mut rows = vec![
+    Ok(vec![
         Row::new(kind, &format!("{name} request"), per_request),
         Row::new(kind, &format!("{name} connection"), per_connection),
-    ];
-    if DRAINING.contains(&kind) && protocol == Protocol::Http1 {
-        rows.push(Row::new(kind, "idle connection drained", drained(kind)?));
-    }
-    Ok(rows)
-}
-
-/// A stop with many idle connections, less one with few, less what it took to open them.
-fn drained(kind: &'static str) -> io::Result<f64> {
-    let run = |idle, drained| {
-        let load = Load {
-            idle,
-            drained,
-            ..quiet(Protocol::Http1)
-        };
-        Ok::<_, io::Error>(serve(kind, load)?.instructions)
-    };
-    let opened = run(IDLE, false)? - run(FEW_IDLE, false)?;
-    let opened_and_drained = run(IDLE, true)? - run(FEW_IDLE, true)?;
-    Ok((opened_and_drained - opened) / f64::from(IDLE - FEW_IDLE))
+    ])
 }

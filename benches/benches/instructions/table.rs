@@ -1,6 +1,6 @@
 //! `benches/instructions.tsv`: what was measured when somebody last said that it is right.
 
-use std::{fmt::Write, fs, io};
+use std::{fmt::Write, fs, io, process::Command};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.tsv");
 const TITLE: &str = "# instructions; updated by `cargo bench -p graceful-benches --bench instructions -- --update`\n\
@@ -46,7 +46,8 @@ impl Table {
     }
 
     pub(super) fn write(&self) -> io::Result<()> {
-        let mut text = TITLE.to_owned();
+        let rustc = Command::new("rustc").arg("--version").output()?;
+        let mut text = format!("{TITLE}# {}", String::from_utf8_lossy(&rustc.stdout));
         for at in 0..self.0.len() {
             // Writing into a string does not fail.
             let _ = writeln!(text, "{}", self.line(at));
