@@ -33,24 +33,23 @@ use std::{error::Error, io::Write};
 use graceful_benches::process::raise_limit;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let filter = arguments
-        .iter()
-        .find(|argument| !argument.starts_with("--"));
-    let files = raise_limit()?;
+    let Asked {
+        quick,
+        rounds,
+        filter,
+    } = arguments(std::env::args().skip(1))?;
     let mut out = std::io::stdout();
     let mut asked = Vec::new();
-    for question in questions::questions(quick, files) {
-        if filter.is_some_and(|filter| !question.title.contains(filter.as_str())) {
+    for mut question in questions::questions(quick, raise_limit()?) {
+        if !question.title.contains(&filter) {
             continue;
         }
+        question.rounds = rounds.unwrap_or(question.rounds);
         let answers = ask::ask(&question)?;
-        let table = results::table(&question, &answers);
-        writeln!(out, "{table}")?;
+        writeln!(out, "{}", results::table(&question, &answers))?;
         asked.push((question, answers));
     }
-    if !quick && filter.is_none() {
+    if !quick && filter.is_empty() {
         results::write(&asked)?;
     }
     Ok(())

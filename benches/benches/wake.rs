@@ -25,14 +25,14 @@ const ROUNDS: usize = 5;
 
 /// The call, and the time until all have run.
 type Took = (Duration, Duration);
+type Round = fn(usize) -> io::Result<Took>;
 
 fn main() -> io::Result<()> {
     let mut sizes: Vec<usize> = std::env::args().filter_map(|n| n.parse().ok()).collect();
     if sizes.is_empty() {
         sizes = vec![100_000, 1_000_000];
     }
-    let rivals: [(&str, fn(usize) -> io::Result<Took>); 3] =
-        [("tracker", tracker), ("Notify", notify), ("watch", watched)];
+    let rivals: [(&str, Round); 3] = [("tracker", tracker), ("Notify", notify), ("watch", watched)];
     let mut out = io::stdout();
     for n in sizes {
         writeln!(out, "{n} tasks, median of {ROUNDS} rounds:")?;

@@ -129,7 +129,9 @@ impl Register for Locked {
 
     fn snapshot(&mut self) -> usize {
         let Self { map, snapshot } = self;
-        let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+        // As others would: they have no exclusive access.
+        let shared: &Mutex<_> = map;
+        let map = shared.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.clear();
         snapshot.extend(map.iter().map(|(&id, &entry)| (id, entry)));
         black_box(snapshot.last().map(|last| last.1.touch()));
