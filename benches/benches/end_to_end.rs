@@ -39,6 +39,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         filter,
     } = arguments(std::env::args().skip(1))?;
     let mut out = std::io::stdout();
+    if !contestant::GO.is_there() {
+        writeln!(
+            out,
+            "SKIPPED: {}, no Go toolchain here\n",
+            contestant::GO.name
+        )?;
+    }
     let mut asked = Vec::new();
     for mut question in questions::questions(quick, raise_limit()?) {
         if !question.title.contains(&filter) {
