@@ -36,7 +36,11 @@ fn first_line(program: &str, flag: &str) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // wrk adds how it was built, and by whom.
     let line = text.lines().next().unwrap_or_default();
-    line.split(" [").next().unwrap_or_default().trim().to_owned()
+    line.split(" [")
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// A dependency's version, from the lock file.
