@@ -1,12 +1,11 @@
 //! What does counting a request cost, beside what people use today?
 //!
-//! `cargo bench -p graceful-benches --bench middleware`. Each row is one call of a service that does nothing, with the body
-//! of its answer taken to the end; the row `none` is what all of them have in common. `threads = 2` shows what a shared
-//! counter costs when a second core wants it too.
+//! `cargo bench -p graceful-benches --bench middleware`. Each row is a hundred thousand calls of a service that does nothing,
+//! with the body of its answer taken to the end; the row `none` is what all of them have in common. `threads = 2` shows what a
+//! shared counter costs when a second core wants it too.
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
     pin::pin,
     sync::{
         Arc,
@@ -16,11 +15,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use divan::{Bencher, black_box};
-use graceful_layer::{CompleteOnBody, ConnTrackingLayer, GracefulLayer, Tracker};
+use divan::{Bencher, black_box, counter::ItemsCount};
+use graceful_benches::service::NoOp;
+use graceful_layer::{CompleteOnBody, ConnTrackingLayer, GracefulLayer, Peer, Tracker};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tower::{Layer, Service, ServiceExt};
 use tower_http::metrics::InFlightRequestsLayer;
@@ -29,22 +30,8 @@ fn main() {
     divan::main();
 }
 
-#[derive(Clone)]
-struct NoOp;
-
-impl Service<Request<()>> for NoOp {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<()>) -> Self::Future {
-        ready(Ok(Response::new(Full::from("hello"))))
-    }
-}
+/// Long enough that two threads do meet.
+const CALLS: u32 = 100_000;
 
 /// Calls the service on every thread, each with a clone of its own, as a server would.
 fn run<S, B>(bencher: Bencher<'_, '_>, service: S)
@@ -52,13 +39,18 @@ where
     S: Service<Request<()>, Response = Response<B>, Error = Infallible> + Clone + Sync,
     B: Body,
 {
+    run_each(bencher, || service.clone());
+}
+
+fn run_each<S, B>(bencher: Bencher<'_, '_>, make: impl Fn() -> S + Sync)
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+    B: Body,
+{
     bencher
-        .with_inputs(|| service.clone())
-        .bench_refs(|service| {
-            for _ in 0..100 {
-                exchange(service);
-            }
-        });
+        .counter(ItemsCount::new(CALLS))
+        .with_inputs(make)
+        .bench_refs(|service| (0..CALLS).for_each(|_| exchange(service)));
 }
 
 fn exchange<S, B>(service: &mut S)
@@ -76,51 +68,62 @@ where
     }
 }
 
-#[divan::bench(threads = [1, 2])]
+#[divan::bench(threads = [1, 2], sample_size = 1)]
 fn none(bencher: Bencher<'_, '_>) {
     run(bencher, NoOp);
 }
 
-#[divan::bench(threads = [1, 2])]
+#[divan::bench(threads = [1, 2], sample_size = 1)]
 fn conn_tracking_layer(bencher: Bencher<'_, '_>) {
-    run(
-        bencher,
-        ConnTrackingLayer::with_completion(Tracker::new(), CompleteOnBody).layer(NoOp),
-    );
+    let layer = ConnTrackingLayer::with_completion(Tracker::new(), CompleteOnBody);
+    run(bencher, layer.layer(NoOp));
 }
 
-#[divan::bench(threads = [1, 2])]
+#[divan::bench(threads = [1, 2], sample_size = 1)]
 fn graceful_layer(bencher: Bencher<'_, '_>) {
     run(bencher, GracefulLayer::new().layer(NoOp));
 }
 
-#[divan::bench(threads = [1, 2])]
+/// As `graceful_server` has it: each connection counts for itself.
+#[divan::bench(threads = [1, 2], sample_size = 1)]
+fn connection_service(bencher: Bencher<'_, '_>) {
+    let tracker = Tracker::new();
+    run_each(bencher, || tracker.open(Peer::Unknown).service(NoOp));
+}
+
+#[divan::bench(threads = [1, 2], sample_size = 1)]
 fn tower_http_in_flight_requests(bencher: Bencher<'_, '_>) {
     let (layer, _counter) = InFlightRequestsLayer::pair();
     run(bencher, layer.layer(NoOp));
 }
 
-#[divan::bench(threads = [1, 2])]
+#[divan::bench(threads = [1, 2], sample_size = 1)]
 fn one_shared_atomic(bencher: Bencher<'_, '_>) {
     let count = Arc::new(AtomicUsize::new(0));
-    run(
-        bencher,
-        NoOp.map_result(move |result| {
-            count.fetch_add(1, Relaxed);
-            count.fetch_sub(1, Relaxed);
-            result
-        }),
-    );
+    run_beside(bencher, move || {
+        count.fetch_add(1, Relaxed);
+        count.fetch_sub(1, Relaxed);
+    });
 }
 
-#[divan::bench(threads = [1, 2])]
+#[divan::bench(threads = [1, 2], sample_size = 1)]
 fn task_tracker(bencher: Bencher<'_, '_>) {
     let tracker = TaskTracker::new();
-    run(
-        bencher,
-        NoOp.map_result(move |result| {
-            drop(black_box(tracker.token()));
-            result
-        }),
-    );
+    run_beside(bencher, move || drop(black_box(tracker.token())));
+}
+
+#[divan::bench(threads = [1, 2], sample_size = 1)]
+fn watch_clone(bencher: Bencher<'_, '_>) {
+    let (_sender, receiver) = watch::channel(());
+    run_beside(bencher, move || drop(black_box(receiver.clone())));
+}
+
+/// A guard that lives only for a moment of the call: less than what would be right, so that a rival has no wrapper to pay for.
+fn run_beside(bencher: Bencher<'_, '_>, guard: impl Fn() + Clone + Sync) {
+    let service =
+        ServiceExt::<Request<()>>::map_response(NoOp, move |response: Response<Full<Bytes>>| {
+            guard();
+            response
+        });
+    run(bencher, service);
 }

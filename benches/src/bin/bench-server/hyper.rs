@@ -1,0 +1,80 @@
+//! hyper as it comes, and with hyper-util's `GracefulShutdown`.
+
+use std::pin::pin;
+
+use graceful_benches::service::hello;
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use tokio::net::TcpStream;
+
+use crate::{BoxError, Protocol, Setting, say_ready, terminated, tokio_listener};
+
+/// An accept loop and a task per connection; it ends when the process is killed.
+pub(crate) async fn bare(setting: Setting) -> Result<(), BoxError> {
+    let listener = tokio_listener()?;
+    say_ready()?;
+    loop {
+        let io = accepted(listener.accept().await?.0)?;
+        match setting.protocol {
+            Protocol::Http1 => {
+                tokio::spawn(http1::Builder::new().serve_connection(io, service_fn(hello)));
+            }
+            Protocol::Http2 => {
+                tokio::spawn(
+                    http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(io, service_fn(hello)),
+                );
+            }
+            Protocol::Auto => {
+                let builder = auto::Builder::new(TokioExecutor::new());
+                tokio::spawn(builder.serve_connection(io, service_fn(hello)).into_owned());
+            }
+        }
+    }
+}
+
+/// The same with `GracefulShutdown`, which a user of hyper-util has.
+pub(crate) async fn graceful(setting: Setting) -> Result<(), BoxError> {
+    let listener = tokio_listener()?;
+    say_ready()?;
+    let graceful = GracefulShutdown::new();
+    let mut terminated = pin!(terminated());
+    loop {
+        let io = tokio::select! {
+            accepted_ = listener.accept() => accepted(accepted_?.0)?,
+            _ = &mut terminated => break,
+        };
+        match setting.protocol {
+            Protocol::Http1 => {
+                let connection = http1::Builder::new().serve_connection(io, service_fn(hello));
+                tokio::spawn(graceful.watch(connection));
+            }
+            Protocol::Http2 => {
+                let connection = http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(io, service_fn(hello));
+                tokio::spawn(graceful.watch(connection));
+            }
+            Protocol::Auto => {
+                let builder = auto::Builder::new(TokioExecutor::new());
+                tokio::spawn(
+                    graceful.watch(builder.serve_connection(io, service_fn(hello)).into_owned()),
+                );
+            }
+        }
+    }
+    drop(listener);
+    graceful.shutdown().await;
+    Ok(())
+}
+
+/// `graceful_server` sets the option too, so nobody is given the system call.
+fn accepted(stream: TcpStream) -> std::io::Result<TokioIo<TcpStream>> {
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(stream))
+}
