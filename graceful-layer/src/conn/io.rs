@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -148,8 +149,8 @@ impl<T: Peek> ConnIo<T> {
     /// # Errors
     /// Those of the stream.
     pub fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let mut bytes = [0; 1024];
-        let mut buf = ReadBuf::new(&mut bytes);
+        let mut bytes = [MaybeUninit::uninit(); 1024];
+        let mut buf = ReadBuf::uninit(&mut bytes);
         ready!(self.poll_stream(cx, &mut buf))?;
         self.ahead.bytes.extend_from_slice(buf.filled());
         Poll::Ready(Ok(!buf.filled().is_empty()))
@@ -285,9 +286,9 @@ impl<T: Peek> ConnIo<T> {
 
     /// Reads and forgets, until the peer closes, has been quiet for the linger, or goes on for too long.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut bytes = [0; 4096];
+        let mut bytes = [MaybeUninit::uninit(); 4096];
         loop {
-            let mut buf = ReadBuf::new(&mut bytes);
+            let mut buf = ReadBuf::uninit(&mut bytes);
             let read = self.pinned().poll_read(cx, &mut buf);
             let Some(lingering) = &mut self.lingering else {
                 return Poll::Ready(());
