@@ -39,8 +39,8 @@ pub use self::error::ListenError;
 pub use self::fd::HandoffFd;
 pub use self::handoff::{
     Candidate, ControlCommand, ControlRequest, ControlSocket, HandoffError, Handover,
-    InheritedState, Successor, SuccessorBuilder, command, decline, extend, generation,
-    inherited_state, leave, ready, take_over,
+    InheritedState, Successor, SuccessorBuilder, Worker, WorkerNews, command, decline, extend,
+    generation, inherited_state, is_worker, leave, ready, take_over,
 };
 pub use self::incoming::Incoming;
 pub use self::inherited::unclaimed;

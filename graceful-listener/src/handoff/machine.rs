@@ -5,7 +5,8 @@
 //! 2. TERM and KILL are sent in `RollingBack` and `Killing` only, and no arrow leads there once
 //!    the successor may have read COMMIT (law 9).
 //! 3. A second trigger never starts a second successor (law 9).
-//! 4. `Draining` ends with the successor only, and then the listeners are ours again (law 10).
+//! 4. `Draining` ends with the successor only, or with the decision to be its supervisor, and then
+//!    the listeners are ours again (law 10).
 
 /// Where the process is. `process` holds the one there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub(super) enum Event {
     Exited,
     /// The deadline of the state passed.
     Late,
+    /// The caller keeps the listeners and has the successor as a worker, which it may replace.
+    Release,
     /// The caller wants no successor any more: `abort`, a dropped handle, or this process is
     /// itself told to end.
     Stop,
@@ -113,7 +116,7 @@ impl State {
             (Self::Killing, E::Late) => (Self::Running, &[]),
             (Self::RollingBack | Self::Killing, E::Exited) => (Self::Running, &[]),
 
-            (Self::Draining, E::Exited) => (Self::Running, &[A::Reclaim]),
+            (Self::Draining, E::Exited | E::Release) => (Self::Running, &[A::Reclaim]),
 
             _ => (self, &[]),
         }

@@ -9,6 +9,7 @@ mod channel;
 mod codec;
 mod control;
 mod error;
+mod exec;
 mod frame;
 mod heritage;
 mod inbox;
@@ -28,16 +29,18 @@ mod started;
 mod state;
 mod successor;
 mod takeover;
+mod worker;
 
 pub use self::candidate::Candidate;
 pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command};
 pub use self::error::HandoffError;
 #[cfg(fuzzing)]
 pub use self::frame::fuzz_frame;
-pub use self::predecessor::{decline, extend, generation, leave, ready};
+pub use self::predecessor::{decline, extend, generation, is_worker, leave, ready};
 pub use self::state::{InheritedState, inherited_state};
 pub use self::successor::{Handover, Successor, SuccessorBuilder};
 pub use self::takeover::take_over;
+pub use self::worker::{Worker, WorkerNews};
 
 pub(crate) use self::control::NAME as CONTROL;
 pub(crate) use self::heritage::{Delivered, Heritage, heritage};

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
@@ -45,6 +46,12 @@ impl Started {
     pub(super) fn stranger(pid: u32, visible: Option<u32>, channel: Channel) -> Self {
         let life = visible.map_or(Life::Stranger(None), Life::of_stranger);
         Self { pid, channel, life }
+    }
+
+    /// A child from before this process executed itself anew.
+    pub(super) fn adopted(pid: u32, channel: Channel) -> Option<Self> {
+        let life = Life::of_adopted(pid)?;
+        Some(Self { pid, channel, life })
     }
 
     pub(super) fn is_child(&self) -> bool {
@@ -110,6 +117,11 @@ impl Started {
     /// Its exit status, if it is a child and has ended.
     pub(super) fn try_exited(&mut self) -> Option<ExitStatus> {
         self.life.try_ended()
+    }
+
+    /// Any signal to a child.
+    pub(super) fn signal(&self, signal: Signal) {
+        self.life.signal(signal);
     }
 
     /// SIGTERM to a child.
