@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal};
 use support::deployed::Deployed;
 use support::loops::{LOOPS, Loops};
 use support::process::{Process, scratch, signal};
-use support::server::{BINARY, Server};
+use support::server::{ANYWHERE, BINARY, Server};
 use support::wire::Wire;
 use support::{get, post, text, until};
 
@@ -21,7 +21,8 @@ async fn supervised(flags: &[&str]) -> Server {
 }
 
 async fn supervised_program(program: &Path, flags: &[&str]) -> Server {
-    let server = Server::started(program, &[&["--supervise"], flags].concat()).await;
+    let args = [&["--supervise"], &ANYWHERE[..], flags].concat();
+    let server = Server::run_others(program, &args, 0).await;
     assert_ne!(server.pid, server.process.first);
     server
 }
@@ -209,6 +210,17 @@ async fn a_stop_drains_the_worker_and_has_its_exit_status() {
     assert_eq!(server.process.exit().await, 128 + 9);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_under_load_loses_nothing() {
+    let server = supervised(&[]).await;
+    let (kept, fresh) = (Loops::keep_alive(server.addr), Loops::fresh(server.addr));
+    fresh.answer(500).await;
+    signal(server.process.first, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+    kept.ended().await.assert_nothing_lost();
+    fresh.ended().await.assert_nothing_lost();
+}
+
 /// The one that was replaced has been told to drain; the stop of the service does not hurry it.
 #[tokio::test]
 async fn a_stop_does_not_cut_what_a_replaced_worker_still_serves() {
@@ -239,6 +251,36 @@ async fn a_worker_that_is_asked_passes_a_restart_on_and_may_end_the_service() {
     server.process.logged(2, "a worker ended").await;
     assert_eq!(post(server.admin, "/drain").await.status, 202);
     assert_eq!(server.process.exit().await, 0);
+}
+
+/// Its worker serves on, and whoever restarts the supervisor has the next one take over from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_supervisor_is_killed_the_next_one_takes_over_from_its_worker() {
+    let folder = scratch();
+    let control = folder.join("control");
+    let flags = ["--control", control.to_str().unwrap(), "--takeover"];
+    let mut server = supervised(&flags).await;
+    let (kept, fresh) = (Loops::keep_alive(server.addr), Loops::fresh(server.addr));
+    for generation in 1..=3 {
+        let orphan = server.pid;
+        fresh.answer(200).await;
+        signal(server.process.first, Signal::KILL);
+        assert_eq!(server.process.exit().await, -9);
+        kept.answer(200).await;
+        let args = [&["--supervise"], &ANYWHERE[..], &flags].concat();
+        let next = Server::run_others(BINARY.as_ref(), &args, generation).await;
+        assert_eq!((next.addr, next.admin), (server.addr, server.admin));
+        fresh.answer(200).await;
+        assert_eq!(support::process::exit(orphan).await, 0);
+        server = next;
+    }
+    kept.stop().await.assert_all_answered();
+    fresh.stop().await.assert_all_answered();
+    signal(server.process.first, Signal::HUP);
+    server.ready(4).await;
+    signal(server.process.first, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+    let _ = fs::remove_dir_all(folder);
 }
 
 #[tokio::test]
@@ -344,7 +386,8 @@ fn may_unshare() -> bool {
 /// The server as PID 1, and its number out here.
 async fn first_process(flags: &[&str]) -> (Server, Pid) {
     let unshare = ["-p", "-f", "--mount-proc", BINARY];
-    let server = Server::run("unshare".as_ref(), &unshare, flags).await;
+    let args = [&unshare, &ANYWHERE, flags].concat();
+    let server = Server::run_others("unshare".as_ref(), &args, 0).await;
     let (init, _) = children(server.process.first)[0];
     (server, init)
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use graceful_listener::{Worker, WorkerNews};
+use graceful_listener::{Worker, WorkerNews, generation};
 use graceful_signal::SignalKind;
 use tokio::time::{Instant, sleep_until};
 
@@ -67,10 +67,10 @@ impl Workers {
         self.0.iter().map(|held| &held.worker).collect()
     }
 
-    /// The generation after the last one.
+    /// The generation after the last one, or after that of a predecessor of this process itself.
     pub(super) fn next_generation(&self) -> u32 {
         let last = self.0.iter().map(|held| held.worker.generation()).max();
-        last.map_or(0, |last| last.saturating_add(1))
+        last.map_or_else(generation, |last| last.saturating_add(1))
     }
 
     /// The one that serves.
