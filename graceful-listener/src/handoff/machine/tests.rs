@@ -15,7 +15,7 @@ const STATES: [State; 9] = [
     State::Killing,
 ];
 
-const EVENTS: [Event; 12] = [
+const EVENTS: [Event; 13] = [
     Event::Trigger,
     Event::Passed,
     Event::Spawned,
@@ -27,6 +27,7 @@ const EVENTS: [Event; 12] = [
     Event::Lost,
     Event::Exited,
     Event::Late,
+    Event::Release,
     Event::Stop,
 ];
 
@@ -89,6 +90,7 @@ const TABLE: [Row; 9] = [
         &[
             (Event::Trigger, State::Draining, &[Action::RefuseHandedOver]),
             (Event::Exited, State::Running, &[Action::Reclaim]),
+            (Event::Release, State::Running, &[Action::Reclaim]),
         ],
     ),
     (
