@@ -9,7 +9,7 @@ use super::server::BINARY;
 
 /// The binary under a path where something else can take its place, as a deployment does.
 pub(crate) struct Deployed {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     pub(crate) path: PathBuf,
 }
 

@@ -2,6 +2,7 @@
 //! its own, whatever becomes of a worker) and 13 (it returns an exit status, and `main` decides).
 
 mod backoff;
+mod manager;
 mod orphans;
 mod run;
 mod signals;
@@ -34,7 +35,9 @@ use self::backoff::Backoff;
 /// 5. At SIGUSR2 the supervisor executes its own program anew in its place, to be upgraded itself: same process number,
 ///    same listeners, and the workers go on undisturbed. If the program is missing or not executable, it says so and goes
 ///    on. There is no way back once the new program runs, so restart the worker with it first (SIGHUP), which has one.
-/// 6. As PID 1 it reaps the orphans that the kernel gives it.
+/// 6. Where a service manager listens (`NOTIFY_SOCKET`), the supervisor says READY when the first worker serves, RELOADING
+///    and READY around a restart, STOPPING, and that it is alive. The workers say nothing.
+/// 7. As PID 1 it reaps the orphans that the kernel gives it.
 ///
 /// # What is not covered
 ///

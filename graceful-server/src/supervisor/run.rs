@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     Supervisor,
+    manager::Manager,
     orphans::Orphans,
     signals::{Order, Orders, came_from_the_terminal},
     workers::{End, News, Workers, after, at},
@@ -45,6 +46,7 @@ pub(super) async fn run(supervisor: Supervisor) -> io::Result<u8> {
             attempt,
             examination,
             workers,
+            manager,
             retry,
             ..
         } = &mut run;
@@ -55,6 +57,7 @@ pub(super) async fn run(supervisor: Supervisor) -> io::Result<u8> {
             found = next(examination) => run.upgrade(found),
             news = workers.news() => run.hear(news),
             () = at(*retry) => run.start(),
+            () = manager.beat() => {}
             () = orphans.wait() => orphans.reap(&run.workers.pids()),
         }
     }
@@ -73,6 +76,7 @@ async fn next<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -
 struct Run {
     supervisor: Supervisor,
     workers: Workers,
+    manager: Manager,
     generation: u32,
     attempt: Option<Attempt>,
     examination: Option<Examination>,
@@ -89,6 +93,7 @@ impl Run {
             supervisor,
             generation: workers.next_generation(),
             workers,
+            manager: Manager::from_env(),
             attempt: None,
             examination: None,
             retry: None,
@@ -133,6 +138,9 @@ impl Run {
                 "a worker is being started already, or the service is stopping",
             );
         }
+        if self.workers.serving().is_some() {
+            self.manager.restarting();
+        }
         self.start();
     }
 
@@ -142,13 +150,20 @@ impl Run {
             Ok(worker) => {
                 self.generation = self.generation.saturating_add(1);
                 log::worker_serves(&worker);
+                self.manager.serving(format!("{worker} serves"));
                 self.workers.replace(worker, self.supervisor.drain_timeout);
             }
             Err(error) => {
                 log::worker_not_started(&error);
-                if self.workers.serving().is_none() {
-                    self.status = error.exit_status().map_or(1, code);
-                    self.crashed(Duration::ZERO);
+                match self.workers.serving() {
+                    Some(worker) => {
+                        let status = format!("{worker} serves on: {error}");
+                        self.manager.serving(status);
+                    }
+                    None => {
+                        self.status = error.exit_status().map_or(1, code);
+                        self.crashed(Duration::ZERO);
+                    }
                 }
             }
         }
@@ -195,6 +210,9 @@ impl Run {
             self.begin_to_stop();
         } else if self.attempt.is_none() {
             log::worker_follows(crashes, pause);
+            let status =
+                format!("nobody serves, crash {crashes} in a row: the next worker follows");
+            self.manager.crashed(status);
             self.retry = Some(after(pause));
         }
     }
@@ -213,6 +231,7 @@ impl Run {
     /// last accept is then refused. The path of a Unix listener is removed when the worker says that it leaves.
     fn begin_to_stop(&mut self) {
         self.stopping = true;
+        self.manager.stopping();
         self.attempt = None;
         self.retry = None;
         self.supervisor
