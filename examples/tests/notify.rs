@@ -249,3 +249,26 @@ async fn nobody_listening_changes_nothing() {
     assert_eq!(unit.process.exit().await, 0);
     assert_eq!(get(unit.addr, "/").await.generation, Some(1));
 }
+
+#[tokio::test]
+async fn a_supervisor_speaks_for_itself_and_its_workers_say_nothing() {
+    let manager = Manager::abstract_name("supervisor");
+    let supervisor = format!("{BINARY} --supervise");
+    let unit = Unit::start_program(&supervisor, &manager, "WATCHDOG_USEC=200000").await;
+    manager.hears(1, "READY=1").await;
+    manager.hears(2, "WATCHDOG=1").await;
+    let worker = json(&get(unit.admin, "/status").await)["pid"].clone();
+    signal(unit.process.first, Signal::HUP);
+    manager.hears(2, "READY=1").await;
+    assert_eq!(manager.count("RELOADING=1"), 1);
+    until("the next worker", async || {
+        json(&get(unit.admin, "/status").await)["pid"] != worker
+    })
+    .await;
+    signal(unit.process.first, Signal::TERM);
+    assert_eq!(unit.process.exit().await, 0);
+    manager.hears(1, "STOPPING=1").await;
+    assert_eq!(manager.count("STOPPING=1"), 1);
+    assert_eq!(manager.count("READY=1"), 2);
+    assert_eq!(manager.count("MAINPID="), 0);
+}

@@ -1,6 +1,7 @@
 //! `--supervise`: one process number for all generations, whatever becomes of them.
 
 #![allow(clippy::unwrap_used, reason = "what a test did not get is its failure")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod support;
 
