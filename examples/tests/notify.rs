@@ -5,7 +5,9 @@
 
 mod support;
 
+use std::fs::Permissions;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use std::sync::{Arc, Mutex};
 
@@ -195,7 +197,10 @@ async fn it_hears_who_is_the_main_process_when_a_successor_fails_or_dies() {
     let unit = Unit::start_program(program.to_str().unwrap(), &manager, "").await;
     let first = unit.serving_pid().await;
 
+    // Executable as far as can be seen before the fork, but its interpreter is not there.
     std::fs::remove_file(&program).unwrap();
+    std::fs::write(&program, "#!/nowhere/interpreter\n").unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
     assert_eq!(post(unit.admin, "/restart").await.status, 409);
     // What was not executed may have said that it was.
     manager.hears_last("MAINPID", first).await;
@@ -204,6 +209,7 @@ async fn it_hears_who_is_the_main_process_when_a_successor_fails_or_dies() {
         .await;
     assert_eq!(manager.count("READY=1"), 2, "the reload is over");
 
+    std::fs::remove_file(&program).unwrap();
     std::fs::hard_link(BINARY, &program).unwrap();
     let mut slow = Wire::open(unit.addr).await;
     slow.get("/slow?ms=60000").await;
