@@ -53,21 +53,18 @@ use self::backoff::Backoff;
 /// ```no_run
 /// use std::process::ExitCode;
 ///
+/// use axum::{Router, routing::get};
 /// use graceful_server::{HandoffListener, ShutdownSignal, Supervisor, serve};
 ///
-/// # async fn hello(_: http::Request<hyper::body::Incoming>) -> Result<http::Response<String>, std::convert::Infallible> {
-/// #     Ok(http::Response::new("hello".into()))
-/// # }
-/// # #[tokio::main]
+/// #[tokio::main]
 /// async fn main() -> std::io::Result<ExitCode> {
 ///     let listener = HandoffListener::from_env_or_bind("0.0.0.0:8080")?;
 ///     if !Supervisor::is_worker() {
 ///         return Ok(Supervisor::new([listener]).run().await?.into());
 ///     }
-///     let app = hyper_util::service::service_fn(hello);
-///     # #[cfg(any())]
-///     serve(listener, app).stop_on(ShutdownSignal::terminate()?).await?;
-///     Ok(ExitCode::SUCCESS)
+///     let app = Router::new().route("/", get(|| async { "hello" }));
+///     let report = serve(listener, app).stop_on(ShutdownSignal::terminate()?).await?;
+///     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 /// }
 /// ```
 ///
