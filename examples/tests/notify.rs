@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::fs::Permissions;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
@@ -196,10 +197,10 @@ async fn it_hears_who_is_the_main_process_when_a_successor_fails_or_dies() {
     let unit = Unit::start_program(program.to_str().unwrap(), &manager, "").await;
     let first = unit.serving_pid().await;
 
+    // Executable as far as can be seen before the fork, but its interpreter is not there.
     std::fs::remove_file(&program).unwrap();
-    // It may be executed as far as anybody can know before.
     std::fs::write(&program, "#!/nowhere/interpreter\n").unwrap();
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
     assert_eq!(post(unit.admin, "/restart").await.status, 409);
     // What was not executed may have said that it was.
     manager.hears_last("MAINPID", first).await;
@@ -253,4 +254,27 @@ async fn nobody_listening_changes_nothing() {
     assert_eq!(post(unit.admin, "/restart").await.status, 202);
     assert_eq!(unit.process.exit().await, 0);
     assert_eq!(get(unit.addr, "/").await.generation, Some(1));
+}
+
+#[tokio::test]
+async fn a_supervisor_speaks_for_itself_and_its_workers_say_nothing() {
+    let manager = Manager::abstract_name("supervisor");
+    let supervisor = format!("{BINARY} --supervise");
+    let unit = Unit::start_program(&supervisor, &manager, "WATCHDOG_USEC=200000").await;
+    manager.hears(1, "READY=1").await;
+    manager.hears(2, "WATCHDOG=1").await;
+    let worker = json(&get(unit.admin, "/status").await)["pid"].clone();
+    signal(unit.process.first, Signal::HUP);
+    manager.hears(2, "READY=1").await;
+    assert_eq!(manager.count("RELOADING=1"), 1);
+    until("the next worker", async || {
+        json(&get(unit.admin, "/status").await)["pid"] != worker
+    })
+    .await;
+    signal(unit.process.first, Signal::TERM);
+    assert_eq!(unit.process.exit().await, 0);
+    manager.hears(1, "STOPPING=1").await;
+    assert_eq!(manager.count("STOPPING=1"), 1);
+    assert_eq!(manager.count("READY=1"), 2);
+    assert_eq!(manager.count("MAINPID="), 0);
 }

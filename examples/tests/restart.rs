@@ -5,16 +5,16 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
+use support::deployed::Deployed;
 use support::loops::Loops;
-use support::process::{scratch, signal};
+use support::process::signal;
 use support::server::{BINARY, Server};
 use support::wire::Wire;
 use support::{get, post, text, until};
@@ -59,43 +59,6 @@ async fn five_restarts_under_load_refuse_nobody_and_lose_nothing() {
     fresh.stop().await.assert_all_answered();
     server.signal(Signal::TERM);
     assert_eq!(server.exit().await, 0);
-}
-
-/// The binary under a path where something else can take its place, as a deployment does.
-struct Deployed {
-    folder: PathBuf,
-    path: PathBuf,
-}
-
-impl Deployed {
-    fn new() -> Self {
-        let folder = scratch();
-        let deployed = Self {
-            path: folder.join("server"),
-            folder,
-        };
-        deployed.put(Path::new(BINARY));
-        deployed
-    }
-
-    fn put(&self, program: &Path) {
-        let next = self.folder.join("next");
-        fs::copy(program, &next).unwrap();
-        fs::rename(next, &self.path).unwrap();
-    }
-
-    fn put_script(&self, script: &str) {
-        let next = self.folder.join("script");
-        fs::write(&next, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&next, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(next, &self.path).unwrap();
-    }
-}
-
-impl Drop for Deployed {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -84,3 +84,13 @@ pub(crate) fn not_notified(_error: impl Display) {
 pub(crate) fn transition(_event: impl Debug, _state: impl Debug, _successor: u32) {
     event!(debug, event = ?_event, state = ?_state, successor = _successor, "hand-over");
 }
+
+/// A supervisor could not become another program and goes on as what it was.
+pub(crate) fn not_executed(_program: &std::path::Path, _error: &std::io::Error) {
+    event!(
+        error,
+        program = %_program.display(),
+        error = %_error,
+        "the supervisor was not replaced"
+    );
+}

@@ -3,10 +3,12 @@
 use std::{error::Error, future::pending, sync::Arc};
 
 use graceful_layer::{Report, Tracker};
-use graceful_listener::{ControlCommand, ControlRequest, ControlSocket, HandoffListener};
+use graceful_listener::{
+    ControlCommand, ControlRequest, ControlSocket, HandoffError, HandoffListener,
+};
 use tokio::sync::mpsc;
 
-use crate::restart::Ask;
+use crate::restart::{Ask, RestartError};
 
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -114,8 +116,11 @@ impl Control {
 
     /// The answer is on its way before this process can end for it.
     fn restart(&self, command: ControlCommand) {
-        let reply = move |outcome| match outcome {
+        let reply = move |outcome: Result<u32, RestartError>| match outcome {
             Ok(pid) => command.done(format!("process {pid} serves")),
+            Err(error) if error.handoff().is_some_and(HandoffError::is_supervised) => {
+                command.done("the supervisor replaces this process; its log says how that ends");
+            }
             Err(error) => command.failed(chain(&error)),
         };
         let _ = self.restarts.send(Ask {

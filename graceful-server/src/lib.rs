@@ -14,6 +14,7 @@ mod manager;
 mod restart;
 mod run;
 mod serve;
+mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
@@ -37,6 +38,7 @@ pub use self::{
     http::Protocol,
     restart::{RestartError, RestartTrigger},
     serve::{Serve, serve, serve_make},
+    supervisor::Supervisor,
 };
 /// What [`TlsConfig`] is made from, in the version it takes.
 #[cfg(feature = "tls")]

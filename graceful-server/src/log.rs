@@ -1,6 +1,11 @@
 //! What is said through `tracing`, with feature `tracing`; nothing without.
 
-use std::fmt::{Debug, Display};
+use std::{
+    fmt::{Debug, Display},
+    io,
+    process::ExitStatus,
+    time::Duration,
+};
 
 use crate::connection::BoxError;
 
@@ -60,6 +65,47 @@ mod imp {
     pub(crate) fn reclaimed(status: impl Display) {
         tracing::warn!(target: "graceful_server", %status, "the successor died, serving on");
     }
+
+    pub(crate) fn worker_serves(worker: &impl Display) {
+        tracing::info!(target: "graceful_server", %worker, "the worker serves");
+    }
+
+    pub(crate) fn worker_not_started(error: impl Display) {
+        tracing::error!(target: "graceful_server", %error, "no new worker");
+    }
+
+    pub(crate) fn worker_ended(worker: &str, status: &io::Result<ExitStatus>, crashed: bool) {
+        let status = match status {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if crashed {
+            tracing::error!(target: "graceful_server", worker, status, "the worker ended, and nobody serves");
+        } else {
+            tracing::info!(target: "graceful_server", worker, status, "a worker ended");
+        }
+    }
+
+    pub(crate) fn worker_killed(worker: &impl Display) {
+        tracing::warn!(target: "graceful_server", %worker, "the worker drains for too long, killing it");
+    }
+
+    pub(crate) fn worker_follows(crashes: u32, pause: Duration) {
+        let pause_ms = pause.as_millis();
+        tracing::info!(target: "graceful_server", crashes, pause_ms, "the next worker follows after a pause");
+    }
+
+    pub(crate) fn gave_up(crashes: u32) {
+        tracing::error!(target: "graceful_server", crashes, "too many crashes in a row, giving up");
+    }
+
+    pub(crate) fn upgraded(worker: &impl Display) {
+        tracing::info!(target: "graceful_server", %worker, "the supervisor was executed anew");
+    }
+
+    pub(crate) fn not_upgraded(error: impl Display) {
+        tracing::error!(target: "graceful_server", %error, "the supervisor was not executed anew");
+    }
 }
 
 #[cfg(not(feature = "tracing"))]
@@ -77,6 +123,14 @@ mod imp {
     pub(crate) fn not_restarted(_: impl Display) {}
     pub(crate) fn not_notified(_: impl Display) {}
     pub(crate) fn reclaimed(_: impl Display) {}
+    pub(crate) fn worker_serves(_: &impl Display) {}
+    pub(crate) fn worker_not_started(_: impl Display) {}
+    pub(crate) fn worker_ended(_: &str, _: &io::Result<ExitStatus>, _: bool) {}
+    pub(crate) fn worker_killed(_: &impl Display) {}
+    pub(crate) fn worker_follows(_: u32, _: Duration) {}
+    pub(crate) fn gave_up(_: u32) {}
+    pub(crate) fn upgraded(_: &impl Display) {}
+    pub(crate) fn not_upgraded(_: impl Display) {}
 }
 
 pub(crate) use imp::*;

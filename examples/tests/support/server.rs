@@ -11,6 +11,9 @@ use super::{get, json, until};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_reference-server");
 
+/// Listeners on ports that the system chooses.
+pub(crate) const ANYWHERE: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+
 /// A running reference server, with an admin listener.
 pub(crate) struct Server {
     pub(crate) process: Process,
@@ -26,12 +29,18 @@ impl Server {
     }
 
     pub(crate) async fn start_program(program: &Path, flags: &[&str]) -> Self {
-        let own = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        Self::run(program, &[&own, flags].concat()).await
+        Self::run(program, &[&ANYWHERE, flags].concat()).await
     }
 
     /// The same with a command line of one's own, which has one `--listen` and an `--admin`.
     pub(crate) async fn run(program: &Path, args: &[&str]) -> Self {
+        let server = Self::run_others(program, args, 0).await;
+        assert_eq!(server.pid, server.process.first);
+        server
+    }
+
+    /// With another process than the one that is started to serve in the end, as this generation.
+    pub(crate) async fn run_others(program: &Path, args: &[&str], generation: u32) -> Self {
         let mut process = Process::start(program, args);
         let listening = |line: String| {
             let address = line.strip_prefix("listening ").map(str::parse);
@@ -48,7 +57,7 @@ impl Server {
             admin,
             pid,
         };
-        assert_eq!(server.ready(0).await, pid);
+        server.ready(generation).await;
         server
     }
 

@@ -1,6 +1,7 @@
 //! Our own variable, `GRACEFUL_HANDOFF=1;fd=N;ino=INODE`: which descriptor is the channel to the
 //! predecessor. The inode tells the channel from whatever has its number in a grandchild that
-//! inherited the text only.
+//! inherited the text only. A supervisor adds `;worker=GENERATION`: it stays, and what it starts
+//! is its worker of that generation.
 
 use std::os::fd::RawFd;
 
@@ -14,12 +15,21 @@ pub(super) const VARIABLE: &str = "GRACEFUL_HANDOFF";
 pub(crate) struct ChannelFd {
     pub(crate) fd: RawFd,
     pub(crate) ino: u64,
+    /// The generation, if whoever started us is a supervisor.
+    pub(crate) worker: Option<u32>,
 }
 
 impl ChannelFd {
     /// The variable and its value for a child.
     pub(crate) fn variable(self) -> (&'static str, String) {
-        (VARIABLE, format!("1;fd={};ino={}", self.fd, self.ino))
+        let worker = self
+            .worker
+            .map(|generation| format!(";worker={generation}"));
+        let worker = worker.unwrap_or_default();
+        (
+            VARIABLE,
+            format!("1;fd={};ino={}{worker}", self.fd, self.ino),
+        )
     }
 }
 
@@ -31,17 +41,21 @@ pub(super) fn parse(text: &str) -> Result<ChannelFd, ListenError> {
     if fields.next() != Some("1") {
         return Err(bad("it does not begin with the form number 1"));
     }
-    let (mut fd, mut ino) = (None, None);
+    let (mut fd, mut ino, mut worker) = (None, None, None);
     for field in fields {
         match field.split_once('=') {
             Some(("fd", value)) => fd = value.parse().ok().filter(|fd| *fd >= 3),
             Some(("ino", value)) => ino = value.parse().ok(),
+            Some(("worker", value)) => {
+                let generation = value.parse().ok();
+                worker = Some(generation.ok_or_else(|| bad("`worker` is no number"))?);
+            }
             Some(_) => {}
             None => return Err(bad("a field is not of the form key=value")),
         }
     }
     match (fd, ino) {
-        (Some(fd), Some(ino)) => Ok(ChannelFd { fd, ino }),
+        (Some(fd), Some(ino)) => Ok(ChannelFd { fd, ino, worker }),
         (None, _) => Err(bad("`fd` is missing or is no descriptor number from 3 up")),
         (_, None) => Err(bad("`ino` is missing or is no number")),
     }
@@ -53,19 +67,26 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let channel = ChannelFd { fd: 7, ino: 4711 };
-        assert_eq!(
-            channel.variable(),
-            ("GRACEFUL_HANDOFF", "1;fd=7;ino=4711".to_owned())
-        );
-        assert_eq!(parse(&channel.variable().1).unwrap(), channel);
+        for (worker, text) in [
+            (None, "1;fd=7;ino=4711"),
+            (Some(0), "1;fd=7;ino=4711;worker=0"),
+        ] {
+            let (fd, ino) = (7, 4711);
+            let channel = ChannelFd { fd, ino, worker };
+            assert_eq!(channel.variable(), ("GRACEFUL_HANDOFF", text.to_owned()));
+            assert_eq!(parse(text).unwrap(), channel);
+        }
     }
 
     #[test]
     fn keys_of_a_later_release_are_skipped() {
         assert_eq!(
             parse("1;ino=1;x=y;fd=3").unwrap(),
-            ChannelFd { fd: 3, ino: 1 }
+            ChannelFd {
+                fd: 3,
+                ino: 1,
+                worker: None
+            }
         );
     }
 
@@ -86,6 +107,8 @@ mod tests {
             "1;fd=99999999999;ino=1",
             "1;fd=3;ino=-1",
             "1;fd=3;ino=",
+            "1;fd=3;ino=1;worker=",
+            "1;fd=3;ino=1;worker=-1",
             "1;;fd=3;ino=1",
             "1;fd=3;ino=1;",
             " 1;fd=3;ino=1",

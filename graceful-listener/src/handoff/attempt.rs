@@ -16,6 +16,7 @@ use super::introduction::{agree, introduction};
 use super::machine::{Action, Event, State};
 use super::moving::Moves;
 use super::patience::Patience;
+use super::predecessor::generation;
 use super::preflight;
 use super::process;
 use super::rollback::Rollback;
@@ -89,6 +90,12 @@ impl Attempt {
 
     pub(super) fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Of the successor.
+    pub(super) fn generation(&self) -> u32 {
+        let next = || generation().saturating_add(1);
+        self.plan.worker.unwrap_or_else(next)
     }
 
     /// Goes on until the machine rests, and returns where. Cancel safe.
@@ -174,6 +181,13 @@ impl Attempt {
         None
     }
 
+    /// Gives the successor away as a worker; from here on there may be another attempt.
+    pub(super) fn release(&mut self) -> Option<Started> {
+        let started = self.started.take();
+        self.tell(Event::Release);
+        started
+    }
+
     /// Does the work of a state until something happens in it. Cancel safe.
     async fn next(&mut self, state: State) -> Option<Event> {
         match state {
@@ -215,7 +229,7 @@ impl Attempt {
         match started {
             Ok(started) => {
                 self.pid = started.pid;
-                process::started(self.pid, started.is_child());
+                process::started(self.pid, started.is_child() && self.plan.worker.is_none());
                 self.started = Some(started);
                 Event::Spawned
             }
@@ -339,7 +353,8 @@ impl Attempt {
         if let Some(started) = &self.started {
             let states = std::mem::take(&mut self.states);
             let states = states.into_iter().map(|frame| (frame, Vec::new()));
-            let parcels = introduction(&self.listeners).into_iter().chain(states);
+            let introduction = introduction(&self.listeners, self.plan.worker.is_some());
+            let parcels = introduction.into_iter().chain(states);
             for (frame, fds) in parcels.chain([(Frame::Delivered, Vec::new())]) {
                 let _ = started.channel.post(&frame, fds);
             }

@@ -3,7 +3,7 @@
 //! The kernel does the book-keeping of life and death: when a process ends, however it ends, the
 //! other one reads the end of the stream.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -120,6 +120,12 @@ impl Channel {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(HandoffError::io("wait for the predecessor", error.into())),
         }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

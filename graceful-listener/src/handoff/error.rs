@@ -66,6 +66,7 @@ enum Kind {
         program: PathBuf,
         cause: io::Error,
     },
+    Supervised,
     TooLate,
     TimedOut {
         pid: u32,
@@ -120,6 +121,13 @@ impl HandoffError {
     /// This process is PID 1: once it ends, the kernel kills the successor too.
     pub fn is_would_kill_container(&self) -> bool {
         matches!(*self.0, Kind::WouldKillContainer)
+    }
+
+    /// This process is a supervisor's worker ([`is_worker`](crate::is_worker)), and the supervisor
+    /// was asked to replace it: it starts the next worker and tells this one to end. What becomes
+    /// of that is in the supervisor's log.
+    pub fn is_supervised(&self) -> bool {
+        matches!(*self.0, Kind::Supervised)
     }
 
     /// The other side called the hand-over off, or the caller did.
@@ -246,6 +254,10 @@ impl HandoffError {
         Self::new(Kind::SpawnFailed { program, cause })
     }
 
+    pub(super) fn supervised() -> Self {
+        Self::new(Kind::Supervised)
+    }
+
     pub(super) fn timed_out(pid: u32, after: Duration) -> Self {
         Self::new(Kind::TimedOut { pid, after })
     }
@@ -344,9 +356,13 @@ impl fmt::Display for HandoffError {
             ),
             Kind::Vetoed { reason } => write!(f, "a successor is not wanted now: {reason}"),
             Kind::WouldKillContainer => f.write_str(
-                "this process is PID 1, so its end would kill the successor; run it under an \
-                 init such as `docker run --init`, under a supervisor that keeps the sockets, or \
-                 replace the container instead",
+                "this process is PID 1, so its end would end the container and the successor with \
+                 it; run it under a supervisor that keeps the listeners (`Supervisor`, \
+                 `--supervise`), let the next container take over at the control socket \
+                 (`take_over`), or start it under an init such as `docker run --init`",
+            ),
+            Kind::Supervised => f.write_str(
+                "this process is a worker, and its supervisor was asked to replace it; see its log",
             ),
         }
     }

@@ -12,7 +12,7 @@
 //! | 5 EXTEND | u64 ms | new | I need that much longer, from now |
 //! | 6 COMMIT | | old | the listeners are yours: accept |
 //! | 7 ABORT | reason | either | no hand-over; the old one goes on |
-//! | 8 TRIGGER | | old | somebody asked me for a restart: it is yours to do |
+//! | 8 TRIGGER | | old, or a worker to its supervisor | somebody asked me for a restart: it is yours to do |
 //! | 9 HURRY | u64 ms, u32 spare | new | be gone within; or if any are spare, tell your predecessor so, with one less |
 //! | 10 RECLAIM | | old | I accept again |
 //! | 11 CONN | u64 id, u32 listener, u64 requests, peer, unread bytes | old | an idle connection, one descriptor |

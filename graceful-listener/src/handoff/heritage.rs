@@ -38,6 +38,8 @@ pub(crate) enum Heritage {
 #[derive(Debug, Default)]
 pub(super) struct Legacy {
     pub(super) generation: u32,
+    /// Whether a supervisor gives it.
+    pub(super) worker: bool,
     pub(super) delivered: Vec<Delivered>,
     pub(super) states: Vec<(String, InheritedState)>,
 }
@@ -77,7 +79,7 @@ pub(super) fn from_environment() -> Heritage {
                 log::stale_channel(named.fd);
                 Heritage::Nobody
             }
-            Ok(socket) => inherit(Channel::new(socket)),
+            Ok(socket) => inherit(Channel::new(socket), named.worker),
         },
     }
 }
@@ -97,9 +99,10 @@ fn open(named: ChannelFd) -> Result<OwnedFd, Fault> {
     Ok(socket)
 }
 
-/// Meets the predecessor. If that fails it is told why, for it waits for us.
-pub(super) fn inherit(channel: Channel) -> Heritage {
-    match greet(&channel) {
+/// Meets the predecessor. If that fails it is told why, for it waits for us. A supervisor says
+/// which generation we are: it is none itself.
+pub(super) fn inherit(channel: Channel, worker: Option<u32>) -> Heritage {
+    match greet(&channel, worker) {
         Ok(Some(legacy)) => Heritage::Predecessor(Box::new(Predecessor::new(channel, legacy))),
         // It died before it had sent everything, so there is nobody to wait for.
         Ok(None) => Heritage::Nobody,
@@ -112,7 +115,7 @@ pub(super) fn inherit(channel: Channel) -> Heritage {
 }
 
 /// Reads HELLO, answers with ours, and reads listeners and state.
-fn greet(channel: &Channel) -> Result<Option<Legacy>, HandoffError> {
+fn greet(channel: &Channel, worker: Option<u32>) -> Result<Option<Legacy>, HandoffError> {
     let deadline = Instant::now() + GREETING;
     let Some(message) = next(channel, deadline)? else {
         return Ok(None);
@@ -120,7 +123,7 @@ fn greet(channel: &Channel) -> Result<Option<Legacy>, HandoffError> {
     let Frame::Hello(theirs) = message.frame else {
         return Err(HandoffError::protocol("its first frame is not HELLO"));
     };
-    let generation = theirs.generation.saturating_add(1);
+    let generation = worker.unwrap_or_else(|| theirs.generation.saturating_add(1));
     // If the predecessor is gone, the next read says so.
     let _ = channel.post(&Frame::Hello(hello(generation)), Vec::new());
     agree(&theirs)?;
@@ -130,6 +133,7 @@ fn greet(channel: &Channel) -> Result<Option<Legacy>, HandoffError> {
     let states = receive_state(channel, deadline)?;
     Ok(states.map(|states| Legacy {
         generation,
+        worker: worker.is_some(),
         delivered,
         states,
     }))

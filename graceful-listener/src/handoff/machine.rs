@@ -7,7 +7,8 @@
 //!    COMMIT or BESIDE, for from then on it may accept (law 9). One that serves beside us is asked to
 //!    end by TERM, drains, and is waited for in `Withdrawing`.
 //! 3. A second trigger never starts a second successor, not even while one serves beside us (law 9).
-//! 4. `Draining` ends with the successor only, and then the listeners are ours again (law 10).
+//! 4. `Draining` ends with the successor only, or with the decision to be its supervisor, and then
+//!    the listeners are ours again (law 10).
 //! 5. The listeners are handed over by COMMIT alone, which may follow BESIDE.
 
 /// Where the process is. `process` holds the one there is.
@@ -72,6 +73,8 @@ pub(super) enum Event {
     Exited,
     /// The deadline of the state passed.
     Late,
+    /// The caller keeps the listeners and has the successor as a worker, which it may replace.
+    Release,
     /// The caller wants no successor any more: `abort`, a dropped handle, or this process is
     /// itself told to end.
     Stop,
@@ -148,7 +151,7 @@ impl State {
             (Self::Killing, E::Late) => (Self::Running, &[]),
             (Self::RollingBack | Self::Killing, E::Exited) => (Self::Running, &[]),
 
-            (Self::Draining, E::Exited) => (Self::Running, &[A::Reclaim]),
+            (Self::Draining, E::Exited | E::Release) => (Self::Running, &[A::Reclaim]),
 
             _ => (self, &[]),
         }

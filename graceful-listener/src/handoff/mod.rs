@@ -9,6 +9,7 @@ mod channel;
 mod codec;
 mod control;
 mod error;
+mod exec;
 mod frame;
 mod heritage;
 mod inbox;
@@ -30,6 +31,7 @@ mod started;
 mod state;
 mod successor;
 mod takeover;
+mod worker;
 
 pub use self::candidate::Candidate;
 pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command};
@@ -38,10 +40,13 @@ pub use self::error::HandoffError;
 pub use self::frame::fuzz_frame;
 pub use self::moving::{Mover, Moving, Turn};
 pub use self::news::{Moved, News, news, take_connections};
-pub use self::predecessor::{decline, extend, generation, hurry, is_beside, leave, ready};
+pub use self::predecessor::{
+    decline, extend, generation, hurry, is_beside, is_worker, leave, ready,
+};
 pub use self::state::{InheritedState, inherited_state};
 pub use self::successor::{Beside, Handover, Successor, SuccessorBuilder};
 pub use self::takeover::take_over;
+pub use self::worker::{Worker, WorkerNews};
 
 pub(crate) use self::control::NAME as CONTROL;
 pub(crate) use self::heritage::{Delivered, Heritage, heritage};

@@ -11,6 +11,7 @@ use super::error::HandoffError;
 use super::frame::Frame;
 use super::heritage::{Delivered, Heritage, Legacy, heritage};
 use super::state::InheritedState;
+use crate::env::ChannelFd;
 use crate::{inherited, log};
 
 /// The process that started this one and has its listeners.
@@ -19,6 +20,8 @@ pub(crate) struct Predecessor {
     /// Stays open for the life of this process: its end tells the predecessor that we died.
     pub(super) channel: Arc<Channel>,
     generation: u32,
+    /// Whether it is a supervisor, which stays.
+    supervises: bool,
     delivered: Mutex<Vec<Delivered>>,
     /// The names of what was delivered, by position.
     pub(super) names: Vec<String>,
@@ -41,6 +44,7 @@ impl Predecessor {
             generation: legacy.generation,
             names: legacy.delivered.iter().map(name).collect(),
             takes_connections: AtomicBool::new(false),
+            supervises: legacy.worker,
             delivered: Mutex::new(legacy.delivered),
             states: Mutex::new(legacy.states),
             declined: OnceLock::new(),
@@ -216,6 +220,37 @@ pub fn leave() {
             // A predecessor that is gone does not have to know.
             let _ = predecessor.channel.post(&Frame::Leave, Vec::new());
         }
+    }
+}
+
+/// Whether a supervisor started this process as its worker
+/// ([`SuccessorBuilder::worker`](crate::SuccessorBuilder::worker)), and is its predecessor for as
+/// long as it runs.
+///
+/// It does not wait, and [`take_over`](crate::take_over) may be called after it.
+pub fn is_worker() -> bool {
+    let named = crate::env::of_this_process().handoff();
+    let is_worker = matches!(
+        named,
+        Ok(Some(ChannelFd {
+            worker: Some(_),
+            ..
+        }))
+    );
+    is_worker && matches!(heritage(), Heritage::Predecessor(predecessor) if predecessor.supervises)
+}
+
+/// Asks the supervisor for a restart, if there is one and it has committed.
+pub(super) fn asked_supervisor() -> bool {
+    match heritage() {
+        Heritage::Predecessor(predecessor) if predecessor.supervises => {
+            predecessor.serving.load(Ordering::Acquire)
+                && predecessor
+                    .channel
+                    .post(&Frame::Trigger, Vec::new())
+                    .is_ok()
+        }
+        _ => false,
     }
 }
 

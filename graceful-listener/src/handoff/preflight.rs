@@ -19,7 +19,7 @@ use tokio::process::{Child, ChildStderr};
 use tokio::time::{sleep, timeout};
 
 use super::error::HandoffError;
-use super::predecessor::owns;
+use super::predecessor::{asked_supervisor, owns};
 use super::spawn::{Plan, command, program};
 
 /// How much of what a check says on standard error goes into the error.
@@ -39,7 +39,9 @@ impl fmt::Debug for Veto {
 
 /// Whether this process may have a successor at all, and the application agrees.
 pub(super) fn allowed(plan: &Plan) -> Result<(), HandoffError> {
-    if !owns() {
+    // A supervisor serves nobody: its workers come and go before and after it has let its own
+    // predecessor go.
+    if plan.worker.is_none() && !owns() {
         return Err(HandoffError::not_serving());
     }
     for Veto(veto) in &plan.vetoes {
@@ -52,9 +54,19 @@ pub(super) fn allowed(plan: &Plan) -> Result<(), HandoffError> {
 
 /// Whether a child of this process can succeed it.
 pub(super) async fn startable(plan: &Plan, own: Pid) -> Result<(), HandoffError> {
-    if own.is_init() {
-        return Err(HandoffError::would_kill_container());
+    if plan.worker.is_none() {
+        if asked_supervisor() {
+            return Err(HandoffError::supervised());
+        }
+        if own.is_init() {
+            return Err(HandoffError::would_kill_container());
+        }
     }
+    usable(plan).await
+}
+
+/// Whether the program can be executed, and finds its configuration good.
+pub(super) async fn usable(plan: &Plan) -> Result<(), HandoffError> {
     let program = program(plan)?;
     // What is not a whole path is looked up by whoever starts it.
     if program.is_absolute() {

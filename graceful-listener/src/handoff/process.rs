@@ -64,11 +64,12 @@ pub(super) fn state() -> State {
     PROCESS.lock().unwrap_or_else(PoisonError::into_inner).state
 }
 
-/// There is a successor. `child` says whether this process has started it itself.
-pub(super) fn started(pid: u32, child: bool) {
+/// This process has a successor, which is the next main one of its unit if it was started here and
+/// is no worker.
+pub(super) fn started(pid: u32, is_next_main: bool) {
     let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     process.successor = pid;
-    process.child = child.then_some(pid);
+    process.child = is_next_main.then_some(pid);
 }
 
 #[cfg(test)]

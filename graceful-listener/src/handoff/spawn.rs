@@ -38,6 +38,8 @@ pub(super) struct Plan {
     pub(super) states: Vec<Source>,
     pub(super) check: Option<Vec<OsString>>,
     pub(super) vetoes: Vec<Veto>,
+    /// Its generation, if this process stays as its supervisor.
+    pub(super) worker: Option<u32>,
 }
 
 impl Default for Plan {
@@ -52,6 +54,7 @@ impl Default for Plan {
             states: Vec::new(),
             check: None,
             vetoes: Vec::new(),
+            worker: None,
         }
     }
 }
@@ -101,25 +104,44 @@ pub(super) fn command(plan: &Plan, program: &Path) -> Command {
 
 fn start(plan: &Plan, program: &Path) -> io::Result<Started> {
     let (channel, theirs) = Channel::pair()?;
-    // Out of the way of the standard three, should one of them be closed here.
-    let theirs = fcntl_dupfd_cloexec(&theirs, 3)?;
-    let mut command = command(plan, program);
-    command.args(
-        plan.args
-            .as_ref()
-            .unwrap_or_else(|| &Origin::recorded().args),
-    );
-    let (key, value) = named(&theirs)?.variable();
-    command.env(key, value);
-    sys::pass_through_exec(&mut command, theirs, Claim::from_env());
+    // A worker is not the main process of the unit, and its supervisor speaks to the manager.
+    let is_worker = plan.worker.is_some();
+    let claim = if is_worker { None } else { Claim::from_env() };
+    let mut command = with_channel(plan, program, &theirs, plan.worker, claim)?;
+    if is_worker {
+        for variable in notify::VARIABLES {
+            command.env_remove(variable);
+        }
+    }
     // A process that could not become the successor has said that it is the main one.
-    let child = command.spawn().inspect_err(|_| MainPid::Own.tell())?;
-    Ok(Started::new(child, channel))
+    let refuted = |_: &io::Error| {
+        if !is_worker {
+            MainPid::Own.tell()
+        }
+    };
+    Ok(Started::new(command.spawn().inspect_err(refuted)?, channel))
 }
 
-fn named(channel: &OwnedFd) -> io::Result<ChannelFd> {
-    Ok(ChannelFd {
-        fd: channel.as_raw_fd(),
-        ino: fstat(channel)?.st_ino,
-    })
+/// The program with its arguments, which finds `theirs` as its channel.
+pub(super) fn with_channel(
+    plan: &Plan,
+    program: &Path,
+    theirs: &OwnedFd,
+    worker: Option<u32>,
+    claim: Option<Claim>,
+) -> io::Result<Command> {
+    // Out of the way of the standard three, should one of them be closed here.
+    let theirs = fcntl_dupfd_cloexec(theirs, 3)?;
+    let mut command = command(plan, program);
+    let args = plan.args.as_ref();
+    command.args(args.unwrap_or_else(|| &Origin::recorded().args));
+    let channel = ChannelFd {
+        fd: theirs.as_raw_fd(),
+        ino: fstat(&theirs)?.st_ino,
+        worker,
+    };
+    let (key, value) = channel.variable();
+    command.env(key, value);
+    sys::pass_through_exec(&mut command, theirs, claim);
+    Ok(command)
 }

@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -42,18 +43,21 @@ pub(super) enum Heard {
 
 impl Started {
     pub(super) fn new(child: Child, channel: Channel) -> Self {
-        Self {
-            pid: child.id().unwrap_or(0),
-            channel: Arc::new(channel),
-            life: Life::Child(child),
-            leaves: false,
-            hurry: watch::Sender::default(),
-        }
+        Self::with(child.id().unwrap_or(0), channel, Life::Child(child))
     }
 
     /// A process that was started by somebody else. `visible` is its number where we see it.
     pub(super) fn stranger(pid: u32, visible: Option<u32>, channel: Channel) -> Self {
         let life = visible.map_or(Life::Stranger(None), Life::of_stranger);
+        Self::with(pid, channel, life)
+    }
+
+    /// A child from before this process executed itself anew.
+    pub(super) fn adopted(pid: u32, channel: Channel) -> Option<Self> {
+        Some(Self::with(pid, channel, Life::of_adopted(pid)?))
+    }
+
+    fn with(pid: u32, channel: Channel, life: Life) -> Self {
         Self {
             pid,
             channel: Arc::new(channel),
@@ -160,6 +164,11 @@ impl Started {
     /// Its exit status, if it is a child and has ended.
     pub(super) fn try_exited(&mut self) -> Option<ExitStatus> {
         self.life.try_ended()
+    }
+
+    /// Any signal to a child.
+    pub(super) fn signal(&self, signal: Signal) {
+        self.life.signal(signal);
     }
 
     /// SIGTERM to a child.

@@ -10,14 +10,15 @@ use std::time::Duration;
 use super::attempt::Attempt;
 use super::candidate::Candidate;
 use super::error::HandoffError;
+use super::exec::exec;
 use super::frame::Frame;
 use super::machine::{Event, State};
 use super::moving::Mover;
 use super::origin::Origin;
-use super::predecessor::generation;
-use super::preflight::Veto;
+use super::preflight::{self, Veto};
 use super::spawn::Plan;
 use super::state::Source;
+use super::worker::Worker;
 use crate::HandoffListener;
 use crate::carried::Carried;
 
@@ -112,6 +113,55 @@ impl SuccessorBuilder {
             make: Arc::new(make),
         });
         self
+    }
+
+    /// Makes the successor a *worker* of the given generation, and this process its supervisor:
+    /// one that keeps the listeners, serves nobody and does not end.
+    ///
+    /// So it may be PID 1, the paths of Unix listeners remain its own to remove, and once the
+    /// worker has taken over, [`into_worker`](Handover::into_worker) lets the next one be started.
+    /// `graceful-server` has the whole of it as `Supervisor`.
+    pub fn worker(mut self, generation: u32) -> Self {
+        self.0.worker = Some(generation);
+        self
+    }
+
+    /// Looks whether the program is there and may be executed, and runs its [`check`](Self::check).
+    /// [`start`](Self::start) does so itself; it is for use before [`exec`](Self::exec).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the check.
+    ///
+    /// # Errors
+    ///
+    /// [`is_spawn_failed`](HandoffError::is_spawn_failed) and
+    /// [`is_check_failed`](HandoffError::is_check_failed).
+    pub async fn examine(&self) -> Result<(), HandoffError> {
+        preflight::usable(&self.0).await
+    }
+
+    /// Executes the program in place of this process, which keeps its number, its children and
+    /// what is handed over: the listeners, what is [carried](Self::carry), and `workers`, which go
+    /// on undisturbed. Returns only if that failed; then everything is as before.
+    ///
+    /// The new program finds the listeners as from a predecessor that has committed, and its
+    /// workers with [`Worker::inherited`]. There is no way back once it runs, so
+    /// [`examine`](Self::examine) it before. Signals that come between the exec and
+    /// the moment at which the new program catches them have their default action.
+    ///
+    /// # Errors
+    ///
+    /// [`is_busy`](HandoffError::is_busy) while an attempt is under way or rolled back, and
+    /// [`is_spawn_failed`](HandoffError::is_spawn_failed).
+    ///
+    /// # References
+    ///
+    /// [`execve(2)`](https://man7.org/linux/man-pages/man2/execve.2.html)
+    pub fn exec(&self, listeners: &[&HandoffListener], workers: &[&Worker]) -> HandoffError {
+        let listeners = listeners.iter().map(|listener| Carried::from(*listener));
+        let carried = listeners.chain(self.0.carried.iter().cloned());
+        exec(&self.0, carried.collect(), workers)
     }
 
     /// Starts the successor, gives it the listeners and waits until it is ready.
@@ -226,7 +276,7 @@ impl Successor {
 
     /// Returns its generation: one more than that of this process.
     pub fn generation(&self) -> u32 {
-        generation().saturating_add(1)
+        self.0.generation()
     }
 
     /// Lets the successor take over.
@@ -404,6 +454,20 @@ impl Handover {
     /// Dropping the future loses nothing.
     pub async fn overhear(&mut self) {
         self.0.overhear().await;
+    }
+
+    /// Makes the successor a worker, which this process has beside the listeners. The listeners
+    /// are this process's again, though it should accept from none of them, and the next attempt
+    /// may begin. For a successor that was started as a [`worker`](SuccessorBuilder::worker).
+    ///
+    /// # Errors
+    ///
+    /// [`is_aborted`](HandoffError::is_aborted) if it is [gone](Self::gone).
+    pub fn into_worker(mut self) -> Result<Worker, HandoffError> {
+        let generation = self.0.generation();
+        let started = self.0.release();
+        let started = started.ok_or_else(|| HandoffError::aborted("the worker is gone"))?;
+        Ok(Worker::new(started, generation))
     }
 
     /// Waits, without bound, until the successor has died, and takes the listeners back.

@@ -51,7 +51,7 @@ pub fn take_over(path: impl AsRef<Path>) -> Result<bool, HandoffError> {
     }
     let found = match from_environment() {
         Heritage::Nobody => match knock(path.as_ref(), REQUEST, GREETING)? {
-            Some(channel) => inherit(channel),
+            Some(channel) => inherit(channel, None),
             None => return Ok(false),
         },
         found => found,

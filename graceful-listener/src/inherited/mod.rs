@@ -138,6 +138,20 @@ pub(crate) fn unwanted() -> Vec<String> {
         .collect()
 }
 
+/// Takes all plain descriptors whose names begin so.
+pub(crate) fn plain_beginning(prefix: &str) -> Vec<(String, OwnedFd)> {
+    let Ok(table) = table() else {
+        return Vec::new();
+    };
+    let mut entries = table.entries();
+    let meant = entries
+        .iter_mut()
+        .filter(|entry| entry.is_plain() && entry.name().starts_with(prefix));
+    meant
+        .filter_map(|entry| Some((entry.name().to_owned(), entry.claim_plain().ok()?)))
+        .collect()
+}
+
 /// Closes what nobody claimed of what a manager passed, if anybody ever asked for it, and tells
 /// the manager that this process is ready. Costs one look at a flag from the second time on.
 pub(crate) fn settle() {

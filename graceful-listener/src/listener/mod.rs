@@ -235,6 +235,13 @@ impl HandoffListener {
         self.shared.seal();
     }
 
+    /// Leaves the path of a Unix listener where it is when the last handle is dropped: another
+    /// process has it now, and this one knows of it in another way than by a hand-over of its own.
+    /// As after a hand-over, nothing is accepted any more.
+    pub fn disown(&self) {
+        self.shared.hand_over();
+    }
+
     /// Returns the connections as a stream that never ends, for tonic's `serve_with_incoming`.
     pub fn incoming(self) -> Incoming {
         Incoming::new(self)

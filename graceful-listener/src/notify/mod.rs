@@ -17,6 +17,11 @@ use crate::HandoffListener;
 
 pub use self::state::NotifyState;
 
+/// What the manager set for this process, and is not for its workers.
+pub(crate) const VARIABLES: [&str; 3] = [SOCKET, watchdog::PID, watchdog::USEC];
+
+const SOCKET: &str = "NOTIFY_SOCKET";
+
 pub(crate) use self::main_pid::{Claim, MainPid};
 pub(crate) use self::store::{is_called, is_stored, stored_as};
 pub(crate) use self::watchdog::{PID as WATCHDOG_PID, is_ours as watchdog_is_ours};
@@ -62,7 +67,7 @@ impl Notify {
 
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>, pid: u32) -> Self {
         Self {
-            address: Address::parse(variable("NOTIFY_SOCKET")),
+            address: Address::parse(variable(SOCKET)),
             watchdog: watchdog::interval(variable, pid),
         }
     }

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 pub(crate) const PID: &str = "WATCHDOG_PID";
+pub(super) const USEC: &str = "WATCHDOG_USEC";
 
 /// Within what time a sign of life is wanted. `WATCHDOG_PID` keeps descendants from taking it for
 /// theirs; without it, it is for whoever reads it.
 pub(super) fn interval(variable: impl Fn(&str) -> Option<OsString>, pid: u32) -> Option<Duration> {
-    let text = variable("WATCHDOG_USEC")?;
+    let text = variable(USEC)?;
     let usec: u64 = text.to_str()?.parse().ok()?;
     let meant = match variable(PID) {
         Some(text) => text.to_str()?.parse() == Ok(pid),

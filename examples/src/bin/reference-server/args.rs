@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use graceful_examples::duration;
 use graceful_server::{
-    Grace, HandoffError, ListenAddr, Platform, Protocol, TlsConfig, TlsError, take_over,
+    Grace, HandoffError, ListenAddr, Platform, Protocol, Supervisor, TlsConfig, TlsError, take_over,
 };
 
 use crate::pid_file::PidFile;
@@ -79,7 +79,10 @@ pub(crate) struct Args {
     takeover: bool,
 
     /// Stays as supervisor with a stable process id, and runs the same command line as worker
-    #[arg(long, hide = true)]
+    ///
+    /// Signals to the supervisor: HUP replaces the worker, USR2 executes the supervisor's program anew in place, the others
+    /// are passed on. Its exit status is the worker's.
+    #[arg(long)]
     supervise: bool,
 
     /// Written when serving; belongs to the generation that serves
@@ -181,7 +184,9 @@ impl Args {
 
     /// Asks whoever serves at --control for its place. If nobody does, this process is the first.
     pub(crate) fn take_over(&self) -> Result<(), HandoffError> {
-        if let (true, Some(path)) = (self.takeover, &self.control) {
+        // A worker has the place of its supervisor, which has asked for it.
+        let asks = self.takeover && !Supervisor::is_worker();
+        if let (true, Some(path)) = (asks, &self.control) {
             if !take_over(path)? {
                 tracing::info!(path = %path.display(), "nobody to take over from");
             }
@@ -189,12 +194,9 @@ impl Args {
         Ok(())
     }
 
-    /// A flag that is known and does nothing would be believed to do something.
-    pub(crate) fn refuse_what_is_not_there(&self) -> Result<(), String> {
-        match self.supervise {
-            true => Err("--supervise is not there yet: run without it".into()),
-            false => Ok(()),
-        }
+    /// Whether this process is to stay as the supervisor of those that serve.
+    pub(crate) fn supervises(&self) -> bool {
+        self.supervise && !Supervisor::is_worker()
     }
 }
 
@@ -219,12 +221,5 @@ mod tests {
             Grace::dev().with_drain(drain)
         );
         assert_eq!(parse("--grace cloud-run"), Grace::cloud_run());
-    }
-
-    #[test]
-    fn what_is_not_there_is_refused_by_name() {
-        let args = Args::parse_from(["x", "--supervise"]);
-        let refused = args.refuse_what_is_not_there().unwrap_err();
-        assert!(refused.starts_with("--supervise"), "{refused}");
     }
 }

@@ -16,6 +16,9 @@
 //!    says `ready` to everybody else.
 //! 5. The report decides the exit status; what was cut is in the journal by name.
 //!
+//! With `--supervise` the process that is started does only the second of these, and its worker, which has the same
+//! command line, does all of them.
+//!
 //! Nothing here is privileged: what this program does with the workspace, any program can.
 
 mod admin;
@@ -39,7 +42,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use graceful_server::{
-    ControlSocket, HandoffListener, Report, Serve, SignalKind, Successor, TlsConfig, Tracker, serve,
+    ControlSocket, HandoffListener, Report, Serve, SignalKind, Successor, SuccessorBuilder,
+    Supervisor, TlsConfig, Tracker, serve,
 };
 use tokio::time::sleep;
 
@@ -53,19 +57,36 @@ use crate::status::Status;
 async fn main() -> ExitCode {
     let args = Args::parse();
     terminal::init_log();
-    match run(args).await {
-        Ok(outcome) if outcome.as_ref().is_none_or(Report::is_clean) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(1),
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "reference-server: {}", chain(&*error));
-            ExitCode::from(3)
-        }
-    }
+    let status = match args.supervises() {
+        true => supervise(args).await,
+        false => run(args).await.map(|report| {
+            let clean = report.as_ref().is_none_or(Report::is_clean);
+            u8::from(!clean)
+        }),
+    };
+    let status = status.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "reference-server: {}", chain(&*error));
+        3
+    });
+    ExitCode::from(status)
+}
+
+/// Keeps the listeners and has a worker do the rest. What that writes is not ours to write again.
+async fn supervise(args: Args) -> Result<u8, Box<dyn Error>> {
+    args.take_over()?;
+    let Listeners {
+        main,
+        admin,
+        control,
+    } = claim(&args)?;
+    let control = control.map(|socket| socket.listener().clone());
+    let supervisor =
+        Supervisor::new(main.into_iter().chain(admin).chain(control)).worker(worker(&args));
+    Ok(supervisor.run().await?)
 }
 
 /// From the first signal handler to the report; without one if the stop came before the start was over.
 async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
-    args.refuse_what_is_not_there()?;
     let tracker = Tracker::new();
     let stop = signals::stop(&tracker)?;
     args.take_over()?;
@@ -113,6 +134,13 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
         args.pid_file().remove_if_mine();
     }
     Ok(Some(report))
+}
+
+/// The program has to be able to say something before it is started as a worker, or takes the supervisor's place.
+fn worker(args: &Args) -> SuccessorBuilder {
+    Successor::builder()
+        .ready_timeout(args.ready_timeout)
+        .check(["--help"])
 }
 
 /// Every listener of the process, `--listen` before `--admin`: in the next process the same order gives each its own,

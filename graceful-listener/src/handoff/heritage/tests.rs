@@ -20,7 +20,7 @@ fn a_greeting_is_answered_and_raises_the_generation() {
         no_listeners(),
         Frame::Delivered,
     ]);
-    let legacy = greet(&channel).unwrap().unwrap();
+    let legacy = greet(&channel, None).unwrap().unwrap();
     assert_eq!((legacy.generation, legacy.delivered.len()), (42, 0));
     let answer = old.recv_until(soon()).unwrap().unwrap().frame;
     assert_eq!(answer, Frame::Hello(hello(42)));
@@ -28,9 +28,18 @@ fn a_greeting_is_answered_and_raises_the_generation() {
 }
 
 #[test]
+fn a_worker_is_of_the_generation_that_its_supervisor_says() {
+    let (channel, old) = after(&[greeting((1, 1)), no_listeners(), Frame::Delivered]);
+    let legacy = greet(&channel, Some(0)).unwrap().unwrap();
+    assert!(legacy.worker && legacy.generation == 0);
+    let answer = old.recv_until(soon()).unwrap().unwrap().frame;
+    assert_eq!(answer, Frame::Hello(hello(0)));
+}
+
+#[test]
 fn a_version_that_is_unknown_here_is_told_to_both_sides() {
     let (channel, old) = after(&[greeting((7, 9)), no_listeners()]);
-    let Heritage::Failed(error) = inherit(channel) else {
+    let Heritage::Failed(error) = inherit(channel, None) else {
         panic!("it was understood");
     };
     assert!(
@@ -59,7 +68,7 @@ fn a_predecessor_that_dies_while_it_greets_is_nobody() {
     ] {
         let (channel, old) = after(&frames);
         drop(old);
-        assert!(matches!(inherit(channel), Heritage::Nobody));
+        assert!(matches!(inherit(channel, None), Heritage::Nobody));
     }
 }
 
@@ -67,18 +76,18 @@ fn a_predecessor_that_dies_while_it_greets_is_nobody() {
 fn a_predecessor_that_dies_when_it_has_sent_everything_leaves_it_to_us() {
     let (channel, old) = after(&[greeting((1, 1)), no_listeners(), Frame::Delivered]);
     drop(old);
-    assert!(matches!(inherit(channel), Heritage::Predecessor(_)));
+    assert!(matches!(inherit(channel, None), Heritage::Predecessor(_)));
 }
 
 #[test]
 fn frames_out_of_turn_and_an_abort_end_the_greeting() {
     let (channel, _old) = after(&[Frame::Commit]);
-    assert!(greet(&channel).err().unwrap().is_protocol());
+    assert!(greet(&channel, None).err().unwrap().is_protocol());
     let (channel, _old) = after(&[greeting((1, 1)), Frame::Commit]);
-    assert!(greet(&channel).err().unwrap().is_protocol());
+    assert!(greet(&channel, None).err().unwrap().is_protocol());
     let reason = "no".to_owned();
     let (channel, _old) = after(&[greeting((1, 1)), Frame::Abort { reason }]);
-    assert!(greet(&channel).err().unwrap().is_aborted());
+    assert!(greet(&channel, None).err().unwrap().is_aborted());
 }
 
 fn greeting(versions: (u16, u16)) -> Frame {

@@ -19,7 +19,7 @@ const STATES: [State; 13] = [
     State::Killing,
 ];
 
-const EVENTS: [Event; 15] = [
+const EVENTS: [Event; 16] = [
     Event::Trigger,
     Event::Passed,
     Event::Spawned,
@@ -34,6 +34,7 @@ const EVENTS: [Event; 15] = [
     Event::Lost,
     Event::Exited,
     Event::Late,
+    Event::Release,
     Event::Stop,
 ];
 
@@ -134,6 +135,7 @@ const TABLE: [Row; 13] = [
         &[
             (Event::Trigger, State::Draining, &[Action::RefuseHandedOver]),
             (Event::Exited, State::Running, &[Action::Reclaim]),
+            (Event::Release, State::Running, &[Action::Reclaim]),
         ],
     ),
     (

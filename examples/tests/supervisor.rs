@@ -1,0 +1,440 @@
+//! `--supervise`: one process number for all generations, whatever becomes of them.
+
+#![allow(clippy::unwrap_used, reason = "what a test did not get is its failure")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal};
+use support::deployed::Deployed;
+use support::loops::{LOOPS, Loops};
+use support::process::{Process, scratch, signal};
+use support::server::{ANYWHERE, BINARY, Server};
+use support::wire::Wire;
+use support::{get, post, text, until};
+
+async fn supervised(flags: &[&str]) -> Server {
+    supervised_program(BINARY.as_ref(), flags).await
+}
+
+async fn supervised_program(program: &Path, flags: &[&str]) -> Server {
+    let args = [&["--supervise"], &ANYWHERE[..], flags].concat();
+    let server = Server::run_others(program, &args, 0).await;
+    assert_ne!(server.pid, server.process.first);
+    server
+}
+
+/// The supervisor reaps it, so it is seen to be gone.
+async fn gone(pid: Pid) {
+    let path = format!("/proc/{}", pid.as_raw_nonzero());
+    until(&format!("the end of process {pid:?}"), async || {
+        !Path::new(&path).exists()
+    })
+    .await;
+}
+
+/// `pid (name) state parent …` of all processes.
+fn children(parent: Pid) -> Vec<(Pid, String)> {
+    let stats = fs::read_dir("/proc").unwrap().flatten();
+    let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    let child = |stat: String| {
+        let pid = stat.split(' ').next()?.parse().ok()?;
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let state = fields.next()?.to_owned();
+        let is_child = fields.next()? == parent.as_raw_nonzero().to_string();
+        is_child.then_some((Pid::from_raw(pid)?, state))
+    };
+    stats.filter_map(child).collect()
+}
+
+fn zombies(parent: Pid) -> usize {
+    let all = children(parent);
+    all.iter().filter(|(_, state)| state == "Z").count()
+}
+
+fn descriptors(pid: Pid) -> usize {
+    let folder = format!("/proc/{}/fd", pid.as_raw_nonzero());
+    fs::read_dir(folder).unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_restarts_under_load_keep_the_supervisor_and_lose_nothing() {
+    let mut server = supervised(&[]).await;
+    let supervisor = server.process.first;
+    let (kept, fresh) = (Loops::keep_alive(server.addr), Loops::fresh(server.addr));
+    for generation in 1..=5 {
+        let old = server.pid;
+        fresh.answer(200).await;
+        signal(supervisor, Signal::HUP);
+        assert_ne!(server.ready(generation).await, old);
+        kept.answer(200).await;
+        gone(old).await;
+    }
+    kept.stop().await.assert_all_answered();
+    fresh.stop().await.assert_all_answered();
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+#[tokio::test]
+async fn twenty_restarts_leave_no_zombie_and_no_descriptor() {
+    let mut server = supervised(&[]).await;
+    let supervisor = server.process.first;
+    let mut open = 0;
+    for generation in 1..=20 {
+        let old = server.pid;
+        signal(supervisor, Signal::HUP);
+        server.ready(generation).await;
+        gone(old).await;
+        match generation {
+            1 => open = descriptors(supervisor),
+            _ => {
+                until("no descriptor more", async || {
+                    descriptors(supervisor) <= open
+                })
+                .await;
+            }
+        }
+    }
+    let left = children(supervisor);
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(left[0].0, server.pid);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_fails_to_start_changes_nothing() {
+    let deployed = Deployed::new();
+    let mut server = supervised_program(&deployed.path, &["--ready-timeout", "2s"]).await;
+    let (supervisor, worker) = (server.process.first, server.pid);
+    let loops = Loops::fresh(server.addr);
+    let help = "[ \"$1\" = --help ] && exit 0";
+    let failures = ["exit 7", "exec sleep 300", "exec /nowhere/program"];
+    for (nth, script) in failures.iter().enumerate() {
+        deployed.put_script(&format!("{help}\n{script}"));
+        signal(supervisor, Signal::HUP);
+        server.process.logged(nth + 1, "no new worker").await;
+        loops.answer(200).await;
+    }
+    deployed.put_script("exit 7");
+    signal(supervisor, Signal::HUP);
+    server.process.logged(4, "no new worker").await;
+    assert_eq!(server.status().await["pid"], worker.as_raw_nonzero().get());
+
+    deployed.put(Path::new(BINARY));
+    signal(supervisor, Signal::HUP);
+    server.ready(1).await;
+    loops.answer(200).await;
+    loops.stop().await.assert_all_answered();
+    gone(worker).await;
+    assert_eq!(zombies(supervisor), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_worker_is_killed_clients_wait_for_the_next_one() {
+    let mut server = supervised(&[]).await;
+    let supervisor = server.process.first;
+    let loops = Loops::fresh(server.addr);
+    for generation in 1..=3 {
+        loops.answer(200).await;
+        server.signal(Signal::KILL);
+        server.ready(generation).await;
+        loops.answer(200).await;
+    }
+    let tally = loops.stop().await;
+    // What a killed process had accepted is gone with it: of each loop one request at the most.
+    let lost: u64 = tally.lost.values().sum();
+    assert_eq!(tally.refused, 0, "{tally:?}");
+    assert!(lost <= 3 * LOOPS as u64, "{tally:?}");
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+#[tokio::test]
+async fn in_a_crash_loop_clients_queue_and_are_served_when_it_is_over() {
+    let deployed = Deployed::new();
+    let mut server = supervised_program(&deployed.path, &[]).await;
+    let supervisor = server.process.first;
+    deployed.put_script("exit 7");
+    server.signal(Signal::KILL);
+    server.process.logged(3, "no new worker").await;
+    let mut queued = Vec::new();
+    for _ in 0..10 {
+        let mut client = Wire::open(server.addr).await;
+        client.get("/ping").await;
+        queued.push(client);
+    }
+    server.process.logged(5, "no new worker").await;
+    let log = server.process.log();
+    for pause in [100, 200, 400, 800] {
+        assert!(log.contains(&format!("pause_ms={pause}\n")), "{pause}");
+    }
+    deployed.put(Path::new(BINARY));
+    server.ready(1).await;
+    for client in &mut queued {
+        assert!(client.read_until("ok\n").await.contains("200 OK"));
+    }
+    drop(queued);
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+#[tokio::test]
+async fn a_stop_drains_the_worker_and_has_its_exit_status() {
+    let mut server = supervised(&[]).await;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=700").await;
+    server.in_flight(1).await;
+    signal(server.process.first, Signal::TERM);
+    assert!(slow.rest().await.in_order().ends_with("ok\n"));
+    assert_eq!(server.process.exit().await, 0);
+    let refused = tokio::net::TcpStream::connect(server.addr).await;
+    refused.unwrap_err();
+
+    server = supervised(&["--drain", "300ms"]).await;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=60000").await;
+    server.in_flight(1).await;
+    signal(server.process.first, Signal::INT);
+    assert_eq!(server.process.exit().await, 1, "something was cut");
+
+    server = supervised(&["--drain", "60s"]).await;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=60000").await;
+    server.in_flight(1).await;
+    signal(server.process.first, Signal::TERM);
+    server.entered("draining").await;
+    server.signal(Signal::KILL);
+    assert_eq!(server.process.exit().await, 128 + 9);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_under_load_loses_nothing() {
+    let server = supervised(&[]).await;
+    let (kept, fresh) = (Loops::keep_alive(server.addr), Loops::fresh(server.addr));
+    fresh.answer(500).await;
+    signal(server.process.first, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+    kept.ended().await.assert_nothing_lost();
+    fresh.ended().await.assert_nothing_lost();
+}
+
+/// The one that was replaced has been told to drain; the stop of the service does not hurry it.
+#[tokio::test]
+async fn a_stop_does_not_cut_what_a_replaced_worker_still_serves() {
+    let mut server = supervised(&[]).await;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=2000").await;
+    server.in_flight(1).await;
+    signal(server.process.first, Signal::HUP);
+    server.ready(1).await;
+    signal(server.process.first, Signal::TERM);
+    let answer = slow.rest().await.in_order();
+    assert!(
+        answer.ends_with("ok\n") && answer.contains("x-generation: 0"),
+        "{answer}"
+    );
+    assert_eq!(server.process.exit().await, 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_asked_passes_a_restart_on_and_may_end_the_service() {
+    let mut server = supervised(&[]).await;
+    assert_eq!(post(server.admin, "/restart").await.status, 202);
+    let second = server.ready(1).await;
+    server.signal(Signal::HUP);
+    assert_ne!(server.ready(2).await, second);
+    gone(second).await;
+
+    server.process.logged(2, "a worker ended").await;
+    assert_eq!(post(server.admin, "/drain").await.status, 202);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+/// Its worker serves on, and whoever restarts the supervisor has the next one take over from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_supervisor_is_killed_the_next_one_takes_over_from_its_worker() {
+    let folder = scratch();
+    let control = folder.join("control");
+    let flags = ["--control", control.to_str().unwrap(), "--takeover"];
+    let mut server = supervised(&flags).await;
+    let (kept, fresh) = (Loops::keep_alive(server.addr), Loops::fresh(server.addr));
+    for generation in 1..=3 {
+        let orphan = server.pid;
+        fresh.answer(200).await;
+        signal(server.process.first, Signal::KILL);
+        assert_eq!(server.process.exit().await, -9);
+        kept.answer(200).await;
+        let args = [&["--supervise"], &ANYWHERE[..], &flags].concat();
+        let next = Server::run_others(BINARY.as_ref(), &args, generation).await;
+        assert_eq!((next.addr, next.admin), (server.addr, server.admin));
+        fresh.answer(200).await;
+        assert_eq!(support::process::exit(orphan).await, 0);
+        server = next;
+    }
+    kept.stop().await.assert_all_answered();
+    fresh.stop().await.assert_all_answered();
+    signal(server.process.first, Signal::HUP);
+    server.ready(4).await;
+    signal(server.process.first, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[tokio::test]
+async fn other_signals_are_passed_on() {
+    let server = supervised(&[]).await;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=60000").await;
+    server.in_flight(1).await;
+    signal(server.process.first, Signal::USR1);
+    server.process.logged(1, "1 connections of pid=").await;
+    signal(server.process.first, Signal::QUIT);
+    assert_eq!(server.process.exit().await, 1, "something was cut");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_supervisor_is_upgraded_in_place_and_nobody_notices() {
+    let deployed = Deployed::new();
+    let mut server = supervised_program(&deployed.path, &[]).await;
+    let (supervisor, worker) = (server.process.first, server.pid);
+    let program = format!("/proc/{}/exe", supervisor.as_raw_nonzero());
+    let (kept, fresh) = (Loops::keep_alive(server.addr), Loops::fresh(server.addr));
+    for nth in 1..=3 {
+        deployed.put(Path::new(BINARY));
+        assert_ne!(
+            fs::read_link(&program).unwrap(),
+            deployed.path,
+            "it is the one before"
+        );
+        fresh.answer(200).await;
+        signal(supervisor, Signal::USR2);
+        server.process.logged(nth, "was executed anew").await;
+        assert_eq!(fs::read_link(&program).unwrap(), deployed.path);
+        kept.answer(200).await;
+        assert_eq!(server.status().await["pid"], worker.as_raw_nonzero().get());
+    }
+
+    // One that cannot be executed, or says nothing, is not executed.
+    fs::remove_file(&deployed.path).unwrap();
+    signal(supervisor, Signal::USR2);
+    server.process.logged(1, "was not executed anew").await;
+    deployed.put_script("exit 7");
+    signal(supervisor, Signal::USR2);
+    server.process.logged(2, "was not executed anew").await;
+    fresh.answer(200).await;
+
+    // The worker from before is its child still: it is replaced, reaped, and its status known.
+    deployed.put(Path::new(BINARY));
+    signal(supervisor, Signal::HUP);
+    let second = server.ready(1).await;
+    gone(worker).await;
+    signal(supervisor, Signal::USR2);
+    server.process.logged(4, "was executed anew").await;
+    kept.stop().await.assert_all_answered();
+    fresh.stop().await.assert_all_answered();
+    signal(second, Signal::KILL);
+    let third = server.ready(2).await;
+    let left = children(supervisor);
+    assert!(left.len() == 1 && left[0].0 == third, "{left:?}");
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+#[tokio::test]
+async fn the_path_of_a_unix_listener_outlives_every_worker_and_goes_at_the_stop() {
+    let folder = scratch();
+    let path = folder.join("socket");
+    let flag = format!("unix:{}", path.display());
+    let mut process = Process::start(BINARY.as_ref(), &["--supervise", "--listen", &flag]);
+    let supervisor = process.first;
+    for generation in 0..=2 {
+        assert_eq!(process.line().await, format!("listening {flag}"));
+        let ready = process.line().await;
+        assert!(
+            ready.ends_with(&format!(" generation={generation}")),
+            "{ready}"
+        );
+        until("one worker", async || children(supervisor).len() == 1).await;
+        UnixStream::connect(&path).unwrap();
+        let next = if generation < 2 {
+            Signal::HUP
+        } else {
+            Signal::TERM
+        };
+        signal(supervisor, next);
+    }
+    assert_eq!(process.exit().await, 0);
+    assert!(!path.exists());
+    let _ = fs::remove_dir_all(folder);
+}
+
+/// A PID namespace of its own, or the reason why there is none.
+fn may_unshare() -> bool {
+    let tried = std::process::Command::new("unshare")
+        .args(["-p", "-f", "--mount-proc", "true"])
+        .output();
+    let may = tried.as_ref().is_ok_and(|tried| tried.status.success());
+    if !may {
+        eprintln!("SKIPPED: unshare -p -f --mount-proc: {tried:?}");
+    }
+    may
+}
+
+/// The server as PID 1, and its number out here.
+async fn first_process(flags: &[&str]) -> (Server, Pid) {
+    let unshare = ["-p", "-f", "--mount-proc", BINARY];
+    let args = [&unshare, &ANYWHERE, flags].concat();
+    let server = Server::run_others("unshare".as_ref(), &args, 0).await;
+    let (init, _) = children(server.process.first)[0];
+    (server, init)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_the_first_process_it_restarts_reaps_orphans_and_stops() {
+    if !may_unshare() {
+        return;
+    }
+    let (mut server, init) = first_process(&["--supervise"]).await;
+    let loops = Loops::fresh(server.addr);
+    for generation in 1..=3 {
+        signal(init, Signal::HUP);
+        server.ready(generation).await;
+        loops.answer(200).await;
+    }
+    loops.stop().await.assert_all_answered();
+    // The shell ends at once, and its children find a new parent in PID 1.
+    let target = init.as_raw_nonzero().to_string();
+    let orphans = "for n in 1 2 3 4 5; do sleep 0.2 & done";
+    let entered = std::process::Command::new("nsenter")
+        .args(["-t", &target, "-p", "-m", "sh", "-c", orphans])
+        .status();
+    assert!(entered.unwrap().success());
+    until("the orphans have come", async || children(init).len() > 1).await;
+    until("the orphans are reaped", async || children(init).len() == 1).await;
+    assert_eq!(get(server.addr, "/").await.generation, Some(3));
+    signal(init, Signal::USR2);
+    server.process.logged(1, "was executed anew").await;
+    assert_eq!(get(server.addr, "/").await.generation, Some(3));
+    signal(init, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+#[tokio::test]
+async fn without_it_the_first_process_says_what_to_do_instead() {
+    if !may_unshare() {
+        return;
+    }
+    let (server, init) = first_process(&[]).await;
+    let refused = post(server.admin, "/restart").await;
+    assert_eq!(refused.status, 409);
+    for way in ["PID 1", "`--supervise`", "`take_over`"] {
+        assert!(text(&refused).contains(way), "{}", text(&refused));
+    }
+    assert_eq!(get(server.addr, "/").await.generation, Some(0));
+    signal(init, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}

@@ -1,0 +1,196 @@
+//! The processes that serve, or have served and drain, and what is heard of them.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    process::ExitStatus,
+    task::Poll,
+    time::Duration,
+};
+
+use graceful_listener::{Worker, WorkerNews, generation};
+use graceful_signal::SignalKind;
+use tokio::time::{Instant, sleep_until};
+
+/// One worker, as the supervisor sees it.
+pub(super) struct Held {
+    worker: Worker,
+    since: Instant,
+    /// Whether it said that it ends on purpose.
+    leaves: bool,
+    /// When it is killed, once it was told to end.
+    deadline: Option<Instant>,
+}
+
+/// What is heard.
+pub(super) enum News {
+    AsksForRestart,
+    /// The one that serves begins to end on purpose.
+    Leaves,
+    Ended(End),
+}
+
+/// The end of a worker.
+pub(super) struct End {
+    pub(super) name: String,
+    pub(super) status: io::Result<ExitStatus>,
+    /// Whether it was the one that serves.
+    pub(super) served: bool,
+    pub(super) on_purpose: bool,
+    pub(super) uptime: Duration,
+}
+
+#[derive(Default)]
+pub(super) struct Workers(Vec<Held>);
+
+impl Workers {
+    /// Those from before an exec.
+    pub(super) fn inherited(drain_timeout: Duration) -> Self {
+        let held = |worker: Worker| Held {
+            since: Instant::now(),
+            leaves: false,
+            deadline: worker.is_replaced().then(|| after(drain_timeout)),
+            worker,
+        };
+        Self(Worker::inherited().into_iter().map(held).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.0.iter().map(|held| held.worker.pid()).collect()
+    }
+
+    pub(super) fn all(&self) -> Vec<&Worker> {
+        self.0.iter().map(|held| &held.worker).collect()
+    }
+
+    /// The generation after the last one, or after that of a predecessor of this process itself.
+    pub(super) fn next_generation(&self) -> u32 {
+        let last = self.0.iter().map(|held| held.worker.generation()).max();
+        last.map_or_else(generation, |last| last.saturating_add(1))
+    }
+
+    /// The one that serves.
+    pub(super) fn serving(&self) -> Option<&Worker> {
+        self.0
+            .iter()
+            .map(|held| &held.worker)
+            .find(|worker| !worker.is_replaced())
+    }
+
+    /// Puts `worker` into the place of the one that serves, which has so long to drain.
+    pub(super) fn replace(&mut self, worker: Worker, drain_timeout: Duration) {
+        for held in self.0.iter_mut().filter(|held| !held.worker.is_replaced()) {
+            held.worker.replace();
+            held.deadline = Some(after(drain_timeout));
+        }
+        self.0.push(Held {
+            worker,
+            since: Instant::now(),
+            leaves: false,
+            deadline: None,
+        });
+    }
+
+    /// Passes a signal on: to the one that serves, or to all.
+    pub(super) fn signal(&self, kind: SignalKind, all: bool) {
+        let meant = self
+            .0
+            .iter()
+            .filter(|held| all || !held.worker.is_replaced());
+        meant.for_each(|held| held.worker.signal(kind.as_raw()));
+    }
+
+    /// All of them are to end.
+    pub(super) fn expect_the_end(&mut self, drain_timeout: Duration) {
+        for held in &mut self.0 {
+            held.deadline.get_or_insert_with(|| after(drain_timeout));
+        }
+    }
+
+    /// Waits, without bound, for what any of them does. Cancel safe.
+    pub(super) async fn news(&mut self) -> News {
+        loop {
+            let deadline = self.0.iter().filter_map(|held| held.deadline).min();
+            let (index, news) = tokio::select! {
+                biased;
+                news = first(&mut self.0) => news,
+                () = at(deadline) => {
+                    self.kill_late();
+                    continue;
+                }
+            };
+            let held = &mut self.0[index];
+            let serves = !held.worker.is_replaced();
+            match news {
+                Ok(WorkerNews::AsksForRestart) if serves => return News::AsksForRestart,
+                Ok(WorkerNews::Leaves) => {
+                    held.leaves = true;
+                    if serves {
+                        return News::Leaves;
+                    }
+                }
+                Ok(WorkerNews::Ended(status)) => return self.ended(index, Ok(status)),
+                Err(error) => return self.ended(index, Err(error)),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn ended(&mut self, index: usize, status: io::Result<ExitStatus>) -> News {
+        let held = self.0.remove(index);
+        News::Ended(End {
+            name: held.worker.to_string(),
+            status,
+            served: !held.worker.is_replaced(),
+            on_purpose: held.leaves,
+            uptime: held.since.elapsed(),
+        })
+    }
+
+    fn kill_late(&mut self) {
+        let now = Instant::now();
+        for held in &mut self.0 {
+            if held.deadline.is_some_and(|deadline| deadline <= now) {
+                crate::log::worker_killed(&held.worker);
+                held.worker.signal(KILL);
+                held.deadline = None;
+            }
+        }
+    }
+}
+
+/// It can be sent, though not listened for.
+const KILL: i32 = rustix::process::Signal::KILL.as_raw();
+
+/// What the first of them does, and which one it is; for ever if there is none.
+async fn first(workers: &mut [Held]) -> (usize, io::Result<WorkerNews>) {
+    let news = workers.iter_mut().map(|held| Box::pin(held.worker.news()));
+    let mut news: Vec<_> = news.collect();
+    poll_fn(|cx| {
+        let mut polled = news.iter_mut().map(|one| one.as_mut().poll(cx)).enumerate();
+        let ready = polled.find_map(|(index, one)| match one {
+            Poll::Ready(news) => Some((index, news)),
+            Poll::Pending => None,
+        });
+        ready.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+/// For ever without one.
+pub(super) async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A point in time that is there also if somebody means never.
+pub(super) fn after(duration: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(86400 * 365 * 30);
+    Instant::now() + duration.min(FAR)
+}
