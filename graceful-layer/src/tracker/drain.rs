@@ -176,8 +176,6 @@ impl Stop {
         let arena = tracker.arena();
         let mut pause = SWEEP;
         let mut remind_at = entered + REMIND;
-        // Without an idle grace the first go at once.
-        self.sweep(&rules);
         loop {
             let now = Instant::now();
             let told = now >= told_at;
