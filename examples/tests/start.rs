@@ -35,13 +35,6 @@ async fn usage_errors_have_status_2_and_name_the_flag() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_yet_says_so_and_has_status_3() {
-    let (status, log) = run("--supervise").await;
-    assert_eq!(status, 3, "{log}");
-    assert!(log.contains("--supervise is not there yet"), "{log}");
-}
-
-#[tokio::test]
 async fn what_cannot_be_bound_written_or_read_has_status_3_and_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! The command line: what it says, and what it says that is not there yet.
+//! The command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
