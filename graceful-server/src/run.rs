@@ -4,33 +4,23 @@ use std::{
     future::{pending, poll_fn},
     io,
     pin::Pin,
-    process::ExitStatus,
     sync::Arc,
     time::Duration,
 };
 
 use graceful_layer::{Beacon, Phase, Report, Tracker};
-use graceful_listener::{
-    Beside, Candidate, ControlRequest, HandoffError, HandoffListener, Handover, News,
-    SuccessorBuilder,
-};
+use graceful_listener::{Beside, ControlRequest, HandoffListener, Handover, SuccessorBuilder};
 use graceful_signal::{Hook, SignalKind, on_signal};
-use tokio::{
-    sync::mpsc,
-    task::{JoinError, JoinSet},
-    time::sleep,
-};
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 use crate::{
-    Serve,
-    accept::Acceptor,
-    aside::Aside,
-    control::Control,
-    leave::Exit,
-    log,
-    manager::Manager,
-    restart::{Ask, Reply, RestartError},
+    Serve, accept::Acceptor, aside::Aside, control::Control, leave::Exit, manager::Manager,
+    restart::Ask,
 };
+
+mod succession;
+
+use self::succession::{Attempt, cut_after, gone, overhear, parted};
 
 pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     #[cfg(feature = "tls")]
@@ -151,17 +141,6 @@ struct Server {
     sealing: bool,
 }
 
-/// A restart that was tried, and who wants to know.
-struct Attempt {
-    outcome: Result<Outcome, HandoffError>,
-    reply: Reply,
-}
-
-enum Outcome {
-    HandedOver(Handover),
-    Beside(Beside),
-}
-
 impl Server {
     fn new(
         acceptor: Acceptor,
@@ -237,215 +216,10 @@ impl Server {
             _ => {}
         }
     }
-
-    /// Has a successor, started or adopted in a task of its own, or lets the one beside go on alone. Meanwhile the next
-    /// attempt fails as busy.
-    fn attempt(&mut self, candidate: Option<Candidate>, ask: Ask) {
-        let Ask { beside, reply } = ask;
-        if let Some(handover) = &self.handover {
-            // A signal that came to the wrong process.
-            if candidate.is_none() && reply.is_none() && !beside {
-                return handover.forward();
-            }
-        }
-        if let Some(refused) = self.no_successor() {
-            if let Some(candidate) = candidate {
-                candidate.refuse(refused.to_string());
-            }
-            return answer(reply, Err(refused));
-        }
-        if let Some(successor) = self.beside.take_if(|_| !beside && candidate.is_none()) {
-            self.attempts.spawn(async move {
-                let outcome = successor.commit().await.map(Outcome::HandedOver);
-                Attempt { outcome, reply }
-            });
-            return;
-        }
-        self.manager.restarting();
-        let (mut listeners, successor) = (self.listeners(), self.successor.clone());
-        listeners.extend(self.control.listener());
-        self.attempts.spawn(async move {
-            let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
-            let successor = match candidate {
-                Some(candidate) => successor.adopt(candidate, &listeners).await,
-                None => successor.start(&listeners).await,
-            };
-            let outcome = match successor {
-                Ok(successor) if beside => successor.beside().await.map(Outcome::Beside),
-                Ok(successor) => successor.commit().await.map(Outcome::HandedOver),
-                Err(error) => Err(error),
-            };
-            Attempt { outcome, reply }
-        });
-    }
-
-    /// Why there can be no successor now.
-    fn no_successor(&self) -> Option<RestartError> {
-        match &self.handover {
-            Some(handover) => Some(RestartError::handed_over(handover.pid())),
-            None if self.tracker.phase() > Phase::LameDuck => Some(RestartError::stopping()),
-            None => None,
-        }
-    }
-
-    fn attempted(&mut self, attempt: Result<Attempt, JoinError>) {
-        // One that was aborted has rolled back, and dropped its reply, which says that the server is stopping.
-        let Ok(Attempt { outcome, reply }) = attempt else {
-            return;
-        };
-        match outcome {
-            Ok(Outcome::Beside(successor)) => {
-                log::beside(successor.pid());
-                answer(reply, Ok(successor.pid()));
-                self.beside = Some(successor);
-                self.manager.serving(&self.listeners());
-            }
-            Ok(Outcome::HandedOver(handover)) => {
-                log::restart(handover.pid());
-                answer(reply, Ok(handover.pid()));
-                self.move_to(Some(&handover));
-                self.hurry = Box::pin(handover.hurried());
-                // This one drains as well.
-                graceful_listener::hurry(HURRY, self.max_draining.saturating_sub(1));
-                self.handover = Some(handover);
-                self.tracker.hand_over();
-                self.aside.pause(true);
-                self.manager.restarted(None);
-            }
-            Err(error) => {
-                // While another is under way, this one was only refused.
-                if self.attempts.is_empty() && self.handover.is_none() {
-                    self.manager.restarted(Some(&error));
-                }
-                answer(reply, Err(error.into()));
-            }
-        }
-    }
-
-    /// Idle connections go to the successor from now on, if it takes any, or no longer.
-    fn move_to(&self, handover: Option<&Handover>) {
-        let Some(exit) = &self.exit else {
-            return;
-        };
-        match handover.and_then(Handover::mover) {
-            // The way has to be there before anybody is sent on it.
-            Some(mover) => {
-                exit.set(Some(mover));
-                self.tracker.set_moving(true);
-            }
-            None => {
-                self.tracker.set_moving(false);
-                exit.set(None);
-            }
-        }
-    }
-
-    /// The predecessor said something, or is gone.
-    fn hear(&mut self, news: Option<News>) {
-        match news {
-            // Where everything is about to be cut it is better off with the predecessor.
-            Some(News::Connection(moved)) if self.tracker.phase() <= Phase::Draining => {
-                self.acceptor.adopt(*moved);
-            }
-            Some(News::Restart) => self.attempt(None, Ask::RESTART),
-            Some(News::Committed) => {
-                self.manager.serving(&self.listeners());
-                self.alone();
-            }
-            // Whoever serves beside this process goes on alone.
-            Some(News::Dismissed) => _ = self.tracker.begin(),
-            Some(_) => {}
-            None => self.listening = false,
-        }
-    }
-
-    /// The successor beside this process has ended: it was told to, or died.
-    fn parted(&mut self, status: Option<ExitStatus>) {
-        self.beside = None;
-        log::parted(status);
-        self.alone();
-    }
-
-    /// Nobody serves beside this process, or no longer.
-    fn alone(&self) {
-        if let Some(hook) = &self.on_alone {
-            hook();
-        }
-    }
-
-    /// The successor died, and the listeners are this process's again. If it still drains it goes back to serving, and
-    /// nobody is refused (law 10).
-    fn reclaim(&mut self, ended: io::Result<Option<ExitStatus>>) {
-        self.move_to(None);
-        let handover = self.handover.take();
-        let status = match ended {
-            // It was stopped, or has handed over in its turn: nobody wants the listeners back.
-            Ok(None) => {
-                self.left = handover;
-                self.aside.close();
-                self.control.close();
-                return self.acceptor.close();
-            }
-            Ok(Some(status)) => status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        self.hurry = Box::pin(pending());
-        if self.tracker.reclaim() {
-            self.accepting = Some(self.tracker.beacon("accepting"));
-            self.aside.pause(false);
-            self.manager.reclaimed(&status);
-            self.alone();
-            self.begin();
-            log::reclaimed(status);
-        }
-    }
 }
-
-/// What a generation still has when one too many drains.
-const HURRY: Duration = Duration::from_secs(5);
 
 /// How often a queue is looked at again that could not be emptied.
 const RESEAL: Duration = Duration::from_millis(50);
-
-fn answer(reply: Reply, outcome: Result<u32, RestartError>) {
-    if let Err(error) = &outcome {
-        log::not_restarted(error);
-    }
-    if let Some(reply) = reply {
-        reply(outcome);
-    }
-}
-
-/// Waits for the end of the successor; for ever without one.
-async fn gone(handover: &mut Option<Handover>) -> io::Result<Option<ExitStatus>> {
-    match handover {
-        Some(handover) => handover.gone().await,
-        None => pending().await,
-    }
-}
-
-/// Never ready.
-async fn overhear(left: &mut Option<Handover>) {
-    match left {
-        Some(left) => left.overhear().await,
-        None => pending().await,
-    }
-}
-
-/// Never ready.
-async fn cut_after(tracker: Tracker, within: Duration) -> Duration {
-    sleep(within).await;
-    tracker.cutoff();
-    pending().await
-}
-
-/// Waits for the end of the successor beside this process; for ever without one.
-async fn parted(beside: &mut Option<Beside>) -> Option<ExitStatus> {
-    match beside {
-        Some(beside) => beside.gone().await,
-        None => pending().await,
-    }
-}
 
 fn listen_for_restarts(
     kinds: &[(SignalKind, bool)],
