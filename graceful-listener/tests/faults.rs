@@ -148,7 +148,7 @@ fn where_no_process_can_be_made_that_is_said_and_nothing_changes() {
     let answer = ask(&addr, "restart good").unwrap();
     assert!(answer.starts_with("failed spawn-failed: "), "{answer}");
     let most = getrlimit(Resource::Nproc).maximum;
-    limit(&most.map_or("unlimited".to_owned(), |most| most.to_string()));
+    limit(&most.map_or_else(|| "unlimited".to_owned(), |most| most.to_string()));
     serves_on(&mut process, &addr, &before, fds);
 }
 
