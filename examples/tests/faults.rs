@@ -32,7 +32,8 @@ async fn two_signals_a_millisecond_apart_make_one_successor() {
     loops.answer(200).await;
     loops.stop().await.assert_all_answered();
     assert_eq!(get(server.addr, "/").await.generation, Some(1));
-    assert_eq!(server.process.log().matches("restart failed").count(), 1);
+    // The second one is refused, unless the kernel or the runtime made one of the two.
+    assert!(server.process.log().matches("restart failed").count() <= 1);
     // There is no other that would go on.
     server.signal(Signal::TERM);
     assert_eq!(server.exit().await, 0);
