@@ -30,6 +30,7 @@ const KILLS: usize = 40;
 const SPREAD_MICROS: u64 = 120_000;
 const START_DELAY: &str = "60ms";
 
+/// Another kind of process that can be killed is another one here, in `one`, and in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     Old,
@@ -103,13 +104,9 @@ fn number(variable: &str) -> Option<u64> {
 
 /// Begins a restart, kills one of the two processes, and waits until all is well again.
 async fn one(server: &mut Server, moment: Moment) -> Kill {
-    let old = server.pid;
-    let before = Logged::by(server);
     let generation = get(server.addr, "/").await.generation.unwrap();
-    // As long as its client reads, the old process drains.
-    let mut held = Wire::open(server.addr).await;
-    held.get("/stream?ms=60000&chunks=6000").await;
-    held.read_until("chunk 0\n").await;
+    let _held = held(server).await;
+    let (old, before) = (server.pid, Logged::by(server));
     server.signal(Signal::HUP);
     let new = successor(old).await;
     let mut heard = None;
@@ -123,43 +120,60 @@ async fn one(server: &mut Server, moment: Moment) -> Kill {
     } else {
         new
     };
-    let sent = Instant::now();
-    signal(victim, Signal::KILL);
-    until("its end", async || has_ended(victim)).await;
-    let dead = Instant::now();
-    assert!(get(server.addr, "/").await.generation.is_some());
+    let (sent, dead) = kill(victim).await;
+    get(server.addr, "/").await;
     let up_after = dead.elapsed();
+    if moment.victim == Victim::Old && heard.is_none() {
+        assert_eq!(server.ready(generation + 1).await, new);
+    }
     let before_commit = match moment.victim {
-        Victim::Old => {
-            assert_eq!(exit(old).await, -9);
-            if heard.is_none() {
-                assert_eq!(server.ready(generation + 1).await, new);
-            }
-            Logged::by(server).promoted > before.promoted
-        }
-        Victim::New => {
-            until("the old process knows", async || {
-                let now = Logged::by(server);
-                now.failed > before.failed || now.reclaimed > before.reclaimed
-            })
-            .await;
-            let failed = Logged::by(server).failed > before.failed;
-            if !failed {
-                server.serves_again(old).await;
-            }
-            failed
-        }
+        Victim::Old => old_is_gone(server, old, &before).await,
+        Victim::New => new_is_gone(server, old, &before).await,
     };
     Kill {
         victim: moment.victim,
         before_commit,
         sent,
-        not_its_own: match moment.victim {
-            Victim::Old => heard.unwrap_or(dead),
-            Victim::New => dead,
-        },
+        not_its_own: heard.filter(|_| victim == old).unwrap_or(dead),
         up_after,
     }
+}
+
+/// A request that the process that serves is at for as long as the client reads: until then it drains.
+async fn held(server: &Server) -> Wire {
+    let mut held = Wire::open(server.addr).await;
+    held.get("/stream?ms=60000&chunks=6000").await;
+    held.read_until("chunk 0\n").await;
+    held
+}
+
+/// When the signal was sent, and when the process had ended.
+async fn kill(victim: Pid) -> (Instant, Instant) {
+    let sent = Instant::now();
+    signal(victim, Signal::KILL);
+    until("its end", async || has_ended(victim)).await;
+    (sent, Instant::now())
+}
+
+/// Returns whether it had not handed over yet.
+async fn old_is_gone(server: &Server, old: Pid, before: &Logged) -> bool {
+    assert_eq!(exit(old).await, -9);
+    Logged::by(server).promoted > before.promoted
+}
+
+/// Waits until the old process has noticed, and returns whether it had not handed over yet.
+async fn new_is_gone(server: &mut Server, old: Pid, before: &Logged) -> bool {
+    let mut now = Logged::by(server);
+    until("the old process knows", async || {
+        now = Logged::by(server);
+        now.failed > before.failed || now.reclaimed > before.reclaimed
+    })
+    .await;
+    let had_not = now.failed > before.failed;
+    if !had_not {
+        server.serves_again(old).await;
+    }
+    had_not
 }
 
 /// How often the log says what a kill leads to.
