@@ -41,7 +41,7 @@ enum Victim {
 #[derive(Clone, Copy, Debug)]
 struct Moment {
     victim: Victim,
-    /// From when the successor serves; else from when it exists.
+    /// From when the successor serves; else from when it has the listeners.
     after_commit: bool,
     delay: Duration,
 }
@@ -109,6 +109,7 @@ async fn one(server: &mut Server, moment: Moment) -> Kill {
     let (old, before) = (server.pid, Logged::by(server));
     server.signal(Signal::HUP);
     let new = successor(old).await;
+    until("it has the listeners", async || was_greeted(new)).await;
     let mut heard = None;
     if moment.after_commit {
         server.ready(generation + 1).await;
@@ -212,6 +213,15 @@ async fn successor(parent: Pid) -> Pid {
     })
     .await;
     Pid::from_raw(child.unwrap()).unwrap()
+}
+
+/// Whether a server has heard its predecessor out. Before that only the predecessor has the listeners, and its end is the
+/// end of them. The handler of USR1 is installed after it.
+fn was_greeted(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+    caught >> (Signal::USR1.as_raw() - 1) & 1 == 1
 }
 
 /// A process that has let go of everything, whether somebody has asked for its status or not.
