@@ -224,10 +224,15 @@ fn was_greeted(pid: Pid) -> bool {
     caught >> (Signal::USR1.as_raw() - 1) & 1 == 1
 }
 
-/// A process that has let go of everything, whether somebody has asked for its status or not.
+/// A process that has let go of everything, whether somebody has asked for its status or not. Its first thread may have
+/// ended while another one still holds what they share, and even accepts once more.
 fn has_ended(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z ") || stat.contains(") X "))
+    let of = |file| format!("/proc/{}/{file}", pid.as_raw_nonzero());
+    let Ok(stat) = fs::read_to_string(of("stat")) else {
+        return true;
+    };
+    let threads = fs::read_dir(of("task")).map_or(0, Iterator::count);
+    (stat.contains(") Z ") || stat.contains(") X ")) && threads <= 1
 }
 
 fn judge(kills: &[Kill], entries: &[Entry]) {
