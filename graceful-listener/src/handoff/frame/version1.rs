@@ -93,7 +93,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
             },
         ),
         ("TRIGGER", Frame::Trigger),
-        ("HURRY", Frame::Hurry { ms: 1000 }),
+        ("HURRY", Frame::Hurry { ms: 1000, spare: 2 }),
         ("RECLAIM", Frame::Reclaim),
         ("CONN", conn),
         ("CONN_ACK-taken", Frame::ConnAck { id: 1, taken: true }),
@@ -109,7 +109,9 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("ANSWER-done", answer(0, "done")),
         ("ANSWER-failed", answer(1, "why not")),
         ("DELIVERED", Frame::Delivered),
+        ("BESIDE", Frame::Beside),
         ("LEAVE", Frame::Leave),
+        ("TAKES", Frame::Takes),
     ]
 }
 
