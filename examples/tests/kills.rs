@@ -216,12 +216,24 @@ async fn successor(parent: Pid) -> Pid {
 }
 
 /// Whether a server has heard its predecessor out. Before that only the predecessor has the listeners, and its end is the
-/// end of them. The handler of USR1 is installed after it.
+/// end of them. The handler of USR1 is installed after it; until exec a child has the handlers of its parent.
 fn was_greeted(pid: Pid) -> bool {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap();
+    let read = |file| fs::read_to_string(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap();
+    let stat = read("stat");
+    // pid (name) state ppid pgrp session tty tpgid flags, proc_pid_stat(5); PF_FORKNOEXEC.
+    let flags: u64 = stat
+        .rsplit_once(") ")
+        .unwrap()
+        .1
+        .split(' ')
+        .nth(6)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let status = read("status");
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
     let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
-    caught >> (Signal::USR1.as_raw() - 1) & 1 == 1
+    flags & 0x40 == 0 && caught >> (Signal::USR1.as_raw() - 1) & 1 == 1
 }
 
 /// A process that has let go of everything, whether somebody has asked for its status or not. Its first thread may have
