@@ -151,6 +151,27 @@ async fn a_successor_that_fails_fails_the_reload_and_nothing_else() {
     loops.stop().await.assert_all_answered();
 }
 
+/// The job is over when the successor's time is, and says that it failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_successor_that_hangs_fails_the_reload_and_nothing_else() {
+    let Some(service) = install("--ready-timeout 1s", "") else {
+        return;
+    };
+    service.start();
+    let loops = Loops::fresh(service.addr);
+    let main = service.main_pid();
+    service.deploy_hanging();
+    let output = service.order("reload").await;
+    assert!(!output.status.success(), "a reload that failed");
+    service.assert_untouched(main);
+    service.until_status("the last restart failed").await;
+    loops.answer(100).await;
+    service.deploy(Path::new(BINARY));
+    reload(&service).await;
+    assert_ne!(service.main_pid(), main);
+    loops.stop().await.assert_all_answered();
+}
+
 /// A unit that somebody wrote without having read ours: the default of NotifyAccess=, and a reload that does not wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unit_that_hears_its_main_process_only_is_reloaded_as_well() {

@@ -13,6 +13,7 @@
 pub(crate) mod deployed;
 pub(crate) mod loops;
 pub(crate) mod process;
+pub(crate) mod record;
 pub(crate) mod server;
 pub(crate) mod systemd;
 pub(crate) mod tls;

@@ -78,6 +78,14 @@ impl Server {
         }
     }
 
+    /// Waits until a process that had handed over serves again.
+    pub(crate) async fn serves_again(&mut self, pid: Pid) {
+        let ready = format!("ready pid={} ", pid.as_raw_nonzero());
+        // The one that it had handed over to may have said that it is ready, or not come to that.
+        while !self.process.line().await.starts_with(&ready) {}
+        self.pid = pid;
+    }
+
     /// To the process that serves.
     pub(crate) fn signal(&self, signal: Signal) {
         process::signal(self.pid, signal);

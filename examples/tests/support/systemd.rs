@@ -158,8 +158,18 @@ impl Service {
 
     /// A program that fails at once.
     pub(crate) fn deploy_broken(&self) {
-        let script = self.program.with_extension("broken");
-        fs::write(&script, "#!/bin/sh\nexit 7\n").unwrap();
+        self.deploy_script("exit 7");
+    }
+
+    /// A program that never becomes ready.
+    pub(crate) fn deploy_hanging(&self) {
+        self.deploy_script("exec sleep 300");
+    }
+
+    fn deploy_script(&self, script: &str) {
+        let text = format!("#!/bin/sh\n{script}\n");
+        let script = self.program.with_extension("script");
+        fs::write(&script, text).unwrap();
         fs::set_permissions(&script, fs::metadata(BINARY).unwrap().permissions()).unwrap();
         self.deploy(&script);
     }

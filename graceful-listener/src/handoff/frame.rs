@@ -308,3 +308,5 @@ pub fn fuzz_frame(data: &[u8]) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod version1;

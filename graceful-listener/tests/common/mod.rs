@@ -93,12 +93,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_with(Stdio::null(), command)
+    }
+
+    /// With something of its own as standard input.
+    pub(crate) fn start_with(stdin: Stdio, mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stdin(stdin).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
