@@ -12,7 +12,7 @@ use tokio::time::sleep_until;
 use super::candidate::Candidate;
 use super::error::HandoffError;
 use super::frame::Frame;
-use super::introduction::{agree, introduction};
+use super::introduction::{Parcel, agree, introduction};
 use super::machine::{Action, Event, State};
 use super::moving::Moves;
 use super::patience::Patience;
@@ -222,9 +222,13 @@ impl Attempt {
             Err(error) => return self.fail(Event::Failed, error),
         }
         let waiting = self.candidate.take().and_then(Candidate::into_started);
+        let introduction = self.introduction();
         let started = match waiting {
-            Some(started) => Ok(started),
-            None => spawn(&self.plan).await,
+            Some(started) => {
+                started.channel.post_all(&introduction);
+                Ok(started)
+            }
+            None => spawn(&self.plan, &introduction).await,
         };
         match started {
             Ok(started) => {
@@ -331,7 +335,7 @@ impl Attempt {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Introduce => self.introduce(),
+            Action::Introduce => self.patience = Patience::new(self.plan.ready_timeout),
             Action::Extend => self.patience.extend(),
             Action::Abort => self.end(Rollback::begin),
             Action::Dismiss => self.end(Rollback::dismiss),
@@ -346,19 +350,14 @@ impl Attempt {
         }
     }
 
-    /// What does not fit into the socket at once is sent while we wait for the answer. If nobody
-    /// takes it, that wait finds out why.
-    fn introduce(&mut self) {
-        self.patience = Patience::new(self.plan.ready_timeout);
-        if let Some(started) = &self.started {
-            let states = std::mem::take(&mut self.states);
-            let states = states.into_iter().map(|frame| (frame, Vec::new()));
-            let introduction = introduction(&self.listeners, self.plan.worker.is_some());
-            let parcels = introduction.into_iter().chain(states);
-            for (frame, fds) in parcels.chain([(Frame::Delivered, Vec::new())]) {
-                let _ = started.channel.post(&frame, fds);
-            }
-        }
+    /// Who we are, all listeners and the state, as it is said before the successor runs: from the moment it is there it
+    /// holds the listeners, also if this process is killed.
+    fn introduction(&mut self) -> Vec<Parcel> {
+        let mut parcels = introduction(&self.listeners, self.plan.worker.is_some());
+        let states = std::mem::take(&mut self.states).into_iter();
+        parcels.extend(states.map(|frame| (frame, Vec::new())));
+        parcels.push((Frame::Delivered, Vec::new()));
+        parcels
     }
 
     fn end(&mut self, how: impl FnOnce(Started, String) -> Rollback) {

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use super::error::HandoffError;
 use super::frame::Frame;
 use super::inbox::{Filled, Inbox, Message};
+use super::introduction::Parcel;
 use super::outbox::Outbox;
 use crate::reactor::register;
 
@@ -54,6 +55,13 @@ impl Channel {
         outbox
             .flush(self.socket.as_fd())
             .map_err(|error| HandoffError::io("send a frame", error))
+    }
+
+    /// Sends frames in their order. If nobody takes them, whoever waits for an answer finds out why.
+    pub(super) fn post_all(&self, parcels: &[Parcel]) {
+        for (frame, fds) in parcels {
+            let _ = self.post(frame, fds.clone());
+        }
     }
 
     /// Waits for the next frame; nothing when the other side is gone. Waits without bound.

@@ -130,8 +130,9 @@ fn greet(channel: &Channel, worker: Option<u32>) -> Result<Option<Legacy>, Hando
     let Some(delivered) = receive(channel, deadline)? else {
         return Ok(None);
     };
-    let states = receive_state(channel, deadline)?;
-    Ok(states.map(|states| Legacy {
+    // If it died in the midst of its state, we have its listeners and nobody else has.
+    let states = receive_state(channel, deadline)?.unwrap_or_default();
+    Ok(Some(Legacy {
         generation,
         worker: worker.is_some(),
         delivered,

@@ -13,6 +13,7 @@ use tokio::process::Command;
 
 use super::channel::Channel;
 use super::error::HandoffError;
+use super::introduction::Parcel;
 use super::origin::Origin;
 use super::preflight::Veto;
 use super::started::Started;
@@ -63,11 +64,13 @@ impl Default for Plan {
 ///
 /// A deployment that writes into the file instead of renaming over it makes exec fail for a
 /// moment (ETXTBSY); that is waited out. execve(2).
-pub(super) async fn spawn(plan: &Plan) -> Result<Started, HandoffError> {
+///
+/// `introduction` waits in its channel when it begins to run.
+pub(super) async fn spawn(plan: &Plan, introduction: &[Parcel]) -> Result<Started, HandoffError> {
     let program = program(plan)?;
     let give_up = Instant::now() + BEING_WRITTEN;
     loop {
-        match start(plan, &program) {
+        match start(plan, &program, introduction) {
             Err(error)
                 if error.kind() == io::ErrorKind::ExecutableFileBusy
                     && Instant::now() < give_up =>
@@ -102,8 +105,9 @@ pub(super) fn command(plan: &Plan, program: &Path) -> Command {
     command
 }
 
-fn start(plan: &Plan, program: &Path) -> io::Result<Started> {
+fn start(plan: &Plan, program: &Path, introduction: &[Parcel]) -> io::Result<Started> {
     let (channel, theirs) = Channel::pair()?;
+    channel.post_all(introduction);
     // A worker is not the main process of the unit, and its supervisor speaks to the manager.
     let is_worker = plan.worker.is_some();
     let claim = if is_worker { None } else { Claim::from_env() };
