@@ -288,7 +288,7 @@ async fn posts(
 /// Requests that all generations together have served, by their own account.
 fn served(log: &str) -> usize {
     let count = |line: &str| -> Option<usize> {
-        line.split("served ")
+        line.split("; seen ")
             .nth(1)?
             .split(' ')
             .next()?

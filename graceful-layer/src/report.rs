@@ -32,8 +32,8 @@ pub struct Report {
     pub drained: Counts,
     /// Requests that were in flight when the drain began.
     pub drained_requests: usize,
-    /// What held the drain to its end, or to the cutoff: of what was still there at the last look, which is 20 ms before or
-    /// less, the one that had been there longest. `None` if there was nothing to wait for.
+    /// What held the drain to its end, or to the cutoff: of all that was worked on at the last look that found something,
+    /// 20 ms before or less, the one that had been there longest. `None` if nothing but idle connections was waited for.
     pub held: Option<Held>,
     /// Connections cut at the end, each with a request in flight or upgraded or half a head read.
     pub cut: Vec<Cut>,
@@ -73,7 +73,7 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            ": drained {} connections and {} requests in {} ms",
+            ": {} connections and {} requests were open, over in {} ms",
             self.drained.total(),
             self.drained_requests,
             ms(self.lame_duck + self.draining + self.cutoff),
@@ -101,7 +101,7 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "; served {} requests on {} connections",
+            "; seen {} requests on {} connections",
             self.requests, self.connections
         )?;
         match self.failed {

@@ -1,6 +1,6 @@
 //! What is asked for at the control socket, and the answers (law 5: a lame duck ends on command).
 
-use std::{error::Error, future::pending, sync::Arc};
+use std::{future::pending, sync::Arc};
 
 use graceful_layer::{Report, Tracker};
 use graceful_listener::{
@@ -8,7 +8,7 @@ use graceful_listener::{
 };
 use tokio::sync::mpsc;
 
-use crate::restart::{Ask, RestartError};
+use crate::restart::{Ask, RestartError, chain};
 
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -127,13 +127,5 @@ impl Control {
             beside: false,
             reply: Some(Box::new(reply)),
         });
-    }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", chain(cause)),
-        None => error.to_string(),
     }
 }

@@ -58,6 +58,10 @@ mod imp {
         tracing::error!(target: "graceful_server", %error, "restart failed, serving on");
     }
 
+    pub(crate) fn left_to_supervisor() {
+        tracing::info!(target: "graceful_server", "the supervisor was asked to restart");
+    }
+
     pub(crate) fn not_notified(error: impl Display) {
         tracing::warn!(target: "graceful_server", %error, "the service manager was not told");
     }
@@ -121,6 +125,7 @@ mod imp {
     pub(crate) fn beside(_: u32) {}
     pub(crate) fn parted(_: impl Debug) {}
     pub(crate) fn not_restarted(_: impl Display) {}
+    pub(crate) fn left_to_supervisor() {}
     pub(crate) fn not_notified(_: impl Display) {}
     pub(crate) fn reclaimed(_: impl Display) {}
     pub(crate) fn worker_serves(_: &impl Display) {}

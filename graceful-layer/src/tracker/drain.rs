@@ -126,7 +126,7 @@ impl Stop {
             }
         }
         if self.tracker.arena().outstanding() > 0 {
-            self.report.held = held::longest(&self.tracker);
+            self.note_held();
             let hurried = Instant::now() < cutoff_at;
             self.tracker.0.ledger.set_hurried(hurried);
             self.enter(Phase::Cutoff);
@@ -197,7 +197,7 @@ impl Stop {
             self.tick();
             let before = Instant::now();
             self.sweep(&rules);
-            self.report.held = held::longest(&tracker);
+            self.note_held();
             if before >= remind_at && !tracker.0.silent {
                 log::still_open(&tracker);
                 remind_at = before + REMIND;
@@ -367,6 +367,13 @@ impl Stop {
             *now = Progress { phase, told };
             changed
         });
+    }
+
+    /// What is worked on is worth a name; once only idle connections are left, what came before them is.
+    fn note_held(&mut self) {
+        if let Some(held) = held::longest(&self.tracker) {
+            self.report.held = Some(held);
+        }
     }
 
     fn set_deadline(&self, deadline: Option<Instant>) {

@@ -29,6 +29,10 @@ fn connection(tracker: &Tracker) -> Option<Held> {
     let now = tracker.now_ms();
     let mut oldest = None;
     tracker.arena().walk(|cell| {
+        // Idle ones are waited for by the clock, not for what they do.
+        if matches!(cell.state(), ConnState::Idle | ConnState::New) {
+            return;
+        }
         // Upgraded ones hold out the longest, and say so.
         let place = (
             cell.state() == ConnState::Hijacked,

@@ -9,7 +9,7 @@ use tokio::{task::JoinError, time::sleep};
 use super::Server;
 use crate::{
     log,
-    restart::{Ask, Reply, RestartError},
+    restart::{Ask, Reply, RestartError, chain},
 };
 
 /// What a generation still has when one too many drains.
@@ -191,8 +191,12 @@ impl Server {
 }
 
 fn answer(reply: Reply, outcome: Result<u32, RestartError>) {
-    if let Err(error) = &outcome {
-        log::not_restarted(error);
+    match &outcome {
+        Err(error) if error.handoff().is_some_and(HandoffError::is_supervised) => {
+            log::left_to_supervisor();
+        }
+        Err(error) => log::not_restarted(chain(error)),
+        Ok(_) => {}
     }
     if let Some(reply) = reply {
         reply(outcome);

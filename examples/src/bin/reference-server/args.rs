@@ -13,8 +13,8 @@ use crate::pid_file::PidFile;
 
 /// Serves a small HTTP application that stops without losing a request and restarts without refusing one.
 ///
-/// Signals: TERM, INT stop (again = next phase, third = cutoff); QUIT cutoff now; HUP restart; USR1 writes the
-/// connections to standard error. Exit status: 0 nothing was cut, 1 something was, 2 usage, 3 could not start.
+/// Signals: TERM, INT stop (again = next phase, third = cutoff); QUIT cutoff now; HUP restart; USR2 a successor beside
+/// this process, until HUP (it goes on alone) or TERM to it (it is gone again); USR1 writes the connections to standard error. Exit status: 0 nothing was cut, 1 something was, 2 usage, 3 could not start.
 #[derive(Debug, Parser)]
 #[command(name = "reference-server")]
 pub(crate) struct Args {

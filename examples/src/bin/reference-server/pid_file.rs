@@ -15,7 +15,8 @@ impl PidFile {
     /// Says that this process serves. Without the file it serves all the same.
     pub(crate) fn write_or_warn(&self) {
         if let Err(error) = self.write() {
-            tracing::error!(%error, "the pid file was not written");
+            let path = self.0.as_deref().map(Path::display);
+            tracing::error!(%error, path = path.map(tracing::field::display), "the pid file was not written");
         }
     }
 
