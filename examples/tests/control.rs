@@ -150,7 +150,10 @@ async fn a_stop_is_waited_for_to_its_end() {
     let (waited, answer) = tokio::join!(control.ctl("drain --wait"), slow.rest());
     assert!(answer.in_order().ends_with("ok\n"));
     assert_eq!(waited.status, 0, "{waited:?}");
-    assert!(waited.out.contains("cut 0 connections"), "the report: {waited:?}");
+    assert!(
+        waited.out.contains("cut 0 connections"),
+        "the report: {waited:?}"
+    );
     assert_eq!(server.exit().await, 0);
     assert_eq!(control.ctl("status").await.status, 3);
     assert!(!Path::new(&control.path).exists());
