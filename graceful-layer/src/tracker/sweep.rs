@@ -63,7 +63,7 @@ impl Sweep {
             ConnState::Active if cell.is_mid_head() => (cell.since(), self.head, Orders::CUT),
             _ => return None,
         };
-        let due = now.wrapping_sub(since.max(self.start)) >= wait && wait < u32::MAX;
+        let due = age(now, since.max(self.start)) >= wait && wait < u32::MAX;
         (due && !cell.orders().says(order)).then_some(order)
     }
 
@@ -81,6 +81,26 @@ pub(crate) fn scatter(id: u64) -> u64 {
     id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
 }
 
+/// How long ago `from` was; what is still to come is no age at all, rather than one of 49 days.
+fn age(now: u32, from: u32) -> u32 {
+    match now.wrapping_sub(from) {
+        ahead if ahead > u32::MAX / 2 => 0,
+        age => age,
+    }
+}
+
 fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::age;
+
+    #[test]
+    fn a_time_that_is_still_to_come_makes_nobody_due() {
+        assert_eq!(age(1000, 1001), 0);
+        assert_eq!(age(1001, 1000), 1);
+        assert_eq!(age(5, u32::MAX), 6, "over the end of the clock");
+    }
 }
