@@ -1,6 +1,7 @@
 //! The body of an answer: holds its request in flight to the last byte (law 3).
 
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -66,12 +67,11 @@ impl<B: Body> ResponseBody<B> {
 impl Sending {
     #[inline]
     fn end(&mut self) {
-        match self {
-            Self::Tunnel { .. } => return,
+        match mem::replace(self, Self::Over) {
             Self::Named(head) => head.finish(),
+            tunnel @ Self::Tunnel { .. } => *self = tunnel,
             _ => {}
         }
-        *self = Self::Over;
     }
 
     /// The server took this much, and it was not the last: now it is the handler or the client that is waited for.

@@ -1,7 +1,7 @@
 //! What a handler may know of the stop of its server, and what it may do before it is cut.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     fmt,
     future::Future,
     pin::Pin,
@@ -54,21 +54,15 @@ pub struct Drain {
 impl Drain {
     /// The drain of the request that is being handled: `None` outside of one.
     ///
-    /// Ask in the handler itself. A task that the handler spawns is outside; give it what this returned.
+    /// Ask in the handler itself, which is the service's future. What a service does in `call`, before it has returned one,
+    /// is outside, and so is a task that the handler spawns; give that what this returned.
     pub fn current() -> Option<Self> {
         let context = CURRENT.get();
         let tracker = Tracker::of(context.arena?)?;
-        let savers = SAVERS.with_borrow_mut(|savers| {
-            if !context.asked {
-                // What a handler that panicked has left is not this one's.
-                *savers = None;
-            }
-            savers.get_or_insert_default().clone()
-        });
-        CURRENT.set(Context {
-            asked: true,
-            ..context
-        });
+        if !context.asked {
+            ask(Arc::default());
+        }
+        let savers = with_savers(|all| all.last().cloned())??;
         Some(Self { tracker, savers })
     }
 
@@ -185,53 +179,81 @@ impl Savers {
 #[derive(Clone, Copy)]
 struct Context {
     arena: Option<&'static Arena>,
-    /// There is something in `SAVERS`.
+    /// The last of `SAVERS` are its own.
     asked: bool,
 }
 
 thread_local! {
     static CURRENT: Cell<Context> = const { Cell::new(Context { arena: None, asked: false }) };
-    static SAVERS: RefCell<Option<Arc<Savers>>> = const { RefCell::new(None) };
+    /// Of those that have asked for their drain and run now, one within the other.
+    static SAVERS: Cell<Vec<Arc<Savers>>> = const { Cell::new(Vec::new()) };
+}
+
+/// Nothing at the end of the thread.
+fn with_savers<R>(change: impl FnOnce(&mut Vec<Arc<Savers>>) -> R) -> Option<R> {
+    let change = |all: &Cell<Vec<_>>| {
+        let mut savers = all.take();
+        let changed = change(&mut savers);
+        all.set(savers);
+        changed
+    };
+    SAVERS.try_with(change).ok()
+}
+
+#[cold]
+fn ask(savers: Arc<Savers>) {
+    with_savers(|all| all.push(savers));
+    CURRENT.set(Context {
+        asked: true,
+        ..CURRENT.get()
+    });
 }
 
 /// While this lives, the code on this thread is the handler of a request, whose drain it may ask for.
 pub(crate) struct Within {
     /// What was current before: of a layer around this one, or nothing.
     outer: Context,
-    kept: Option<Arc<Savers>>,
 }
 
 impl Within {
     /// `savers` is what the handler has left to be run so far.
     #[inline]
     pub(crate) fn enter(arena: &'static Arena, savers: &mut Option<Arc<Savers>>) -> Self {
-        let asked = savers.is_some();
         let outer = CURRENT.replace(Context {
             arena: Some(arena),
-            asked,
+            asked: false,
         });
-        // Mostly nobody asks, and no layer is within another: then nothing has to be kept.
-        let kept = match asked || outer.asked {
-            true => SAVERS.replace(savers.take()),
-            false => None,
-        };
-        Self { outer, kept }
+        if let Some(savers) = savers.take() {
+            ask(savers);
+        }
+        Self { outer }
     }
 
-    /// Gives back what the handler has left by now. Not called if it panics: then nobody will run it.
+    /// Returns whether the handler has left something by now, to be [`collect`]ed. If it panics, nobody will run that.
     #[inline]
-    pub(crate) fn leave(mut self, savers: &mut Option<Arc<Savers>>) {
-        if CURRENT.get().asked || self.outer.asked {
-            *savers = SAVERS.replace(self.kept.take());
-        }
+    pub(crate) fn leave(self) -> bool {
+        let context = CURRENT.get();
+        CURRENT.set(Context {
+            asked: false,
+            ..context
+        });
+        context.asked
     }
 }
 
 impl Drop for Within {
     #[inline]
     fn drop(&mut self) {
+        if CURRENT.get().asked {
+            drop(collect());
+        }
         CURRENT.set(self.outer);
     }
+}
+
+/// What the handler left that was within last.
+pub(crate) fn collect() -> Option<Arc<Savers>> {
+    with_savers(Vec::pop)?
 }
 
 #[cfg(feature = "axum")]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::{Method, Request, Version, uri::PathAndQuery};
-use smallvec::SmallVec;
 
 use crate::state::Cell;
 
@@ -11,7 +10,7 @@ use crate::state::Cell;
 pub(crate) struct Line {
     pub(crate) method: Method,
     /// Copied: a clone of the URI would hold the server's whole read buffer, which could not be used again meanwhile.
-    target: SmallVec<[u8; 64]>,
+    target: String,
     pub(crate) version: Version,
     /// Its answer has begun.
     pub(crate) answering: bool,
@@ -21,32 +20,41 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    #[inline]
-    pub(crate) fn of<B>(request: &Request<B>, cell: &'static Cell) -> Self {
-        let target = request.uri().path_and_query();
-        let target = target.map_or("*", PathAndQuery::as_str);
+    /// Of no request; [`note`](Self::note) makes it one.
+    pub(crate) fn blank(cell: &'static Cell) -> Self {
         Self {
-            method: request.method().clone(),
-            target: SmallVec::from_slice(target.as_bytes()),
-            version: request.version(),
+            method: Method::GET,
+            target: String::new(),
+            version: Version::HTTP_11,
             answering: false,
-            begun: cell.arena().tick(),
+            begun: 0,
             cell,
         }
     }
 
+    /// Becomes the line of `request`, in the place that the last one's target has had.
+    #[inline]
+    pub(crate) fn note<B>(&mut self, request: &Request<B>, cell: &'static Cell) {
+        let target = request.uri().path_and_query();
+        self.target.clear();
+        self.target
+            .push_str(target.map_or("*", PathAndQuery::as_str));
+        self.method.clone_from(request.method());
+        self.version = request.version();
+        self.answering = false;
+        self.begun = cell.arena().tick();
+        self.cell = cell;
+    }
+
     /// The path without the query, which may carry secrets.
     pub(crate) fn path(&self) -> &str {
-        let target = self.target();
-        target.split_once('?').map_or(target, |(path, _)| path)
+        self.target
+            .split_once('?')
+            .map_or(&self.target, |(path, _)| path)
     }
 
     pub(crate) fn query(&self) -> Option<&str> {
-        self.target().split_once('?').map(|(_, query)| query)
-    }
-
-    fn target(&self) -> &str {
-        std::str::from_utf8(&self.target).unwrap_or_default()
+        self.target.split_once('?').map(|(_, query)| query)
     }
 
     #[inline]

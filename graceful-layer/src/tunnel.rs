@@ -29,7 +29,7 @@ impl Tunnel {
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        if let Some(mut head) = take(&self.0) {
+        if let Some(head) = take(&self.0) {
             head.finish();
         }
     }
@@ -57,7 +57,7 @@ mod held {
     /// Has `task` hold the request that is offered on this thread, or gives it back if there is none.
     pub(crate) fn hold<F>(task: F) -> Result<Held<F>, F> {
         match OFFERED.take().upgrade().and_then(|offer| take(&offer)) {
-            Some(head) => Ok(Held { task, head }),
+            head @ Some(_) => Ok(Held { task, head }),
             None => Err(task),
         }
     }
@@ -67,7 +67,7 @@ mod held {
         pub(crate) struct Held<F> {
             #[pin]
             task: F,
-            head: Head,
+            head: Option<Head>,
         }
     }
 
@@ -77,12 +77,14 @@ mod held {
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
             let this = self.project();
             if this.task.poll(cx).is_pending() {
-                this.head.park(cx);
+                if let Some(head) = this.head {
+                    head.park(cx);
+                }
                 return Poll::Pending;
             }
             // A connection that was cut ends its tunnels too.
-            if !this.head.has_lost_connection() {
-                this.head.finish();
+            if let Some(head) = this.head.take_if(|head| !head.has_lost_connection()) {
+                head.finish();
             }
             Poll::Ready(())
         }

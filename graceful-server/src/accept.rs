@@ -1,17 +1,23 @@
 //! The accept loop: takes what comes, waits when the system has no more, sweeps the queue at the end (laws 8 and 10).
+//!
+//! It runs in a task of its own, so that an accept polls nothing else that the server waits for, and connections are
+//! started by a worker of the runtime, whoever awaits the server.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use graceful_layer::Tracker;
 use graceful_listener::{HandoffListener, Moved};
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    task::AbortHandle,
+    time::{Sleep, sleep},
+};
 
 use crate::{
     endpoint::{Accepted, Endpoint},
@@ -24,12 +30,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// What a sweep takes at the most: more than any accept queue holds.
 const SWEEP: usize = 65_536;
 
-/// All listeners of a server.
+/// All listeners of a server. Nothing is accepted when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
+    shared: Arc<Mutex<Listening>>,
+    task: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Listening {
     endpoints: Vec<Paced>,
     tracker: Tracker,
     http: Arc<Http>,
+    /// Whether connections are accepted now.
+    on: bool,
+    /// Of the task, while they are not.
+    waker: Option<Waker>,
 }
 
 /// A listener that is left alone for a while after an error which the next accept would meet again, such as EMFILE.
@@ -41,21 +57,40 @@ struct Paced {
 }
 
 impl Acceptor {
+    /// Accepts nothing before it is [`turn`](Self::turn)ed on.
     pub(crate) fn new(endpoints: Vec<Endpoint>, tracker: Tracker, http: Http) -> Self {
         let paced = |(index, endpoint): (usize, Endpoint)| Paced {
             endpoint: endpoint.numbered(index),
             pause: None,
             next_pause: FIRST_PAUSE,
         };
-        Self {
+        let shared = Arc::new(Mutex::new(Listening {
             endpoints: endpoints.into_iter().enumerate().map(paced).collect(),
             tracker,
             http: Arc::new(http),
+            on: false,
+            waker: None,
+        }));
+        let listening = shared.clone();
+        let accept = poll_fn(move |cx| lock(&listening).poll_accept(cx));
+        let task = tokio::spawn(accept).abort_handle();
+        Self { shared, task }
+    }
+
+    /// Whether what comes is accepted from now on. Turned off, nothing is accepted when this returns.
+    pub(crate) fn turn(&self, on: bool) {
+        let mut listening = lock(&self.shared);
+        listening.on = on;
+        let waker = listening.waker.take();
+        drop(listening);
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
     pub(crate) fn listeners(&self) -> Vec<Arc<HandoffListener>> {
-        self.endpoints
+        lock(&self.shared)
+            .endpoints
             .iter()
             .map(|paced| paced.endpoint.listener.clone())
             .collect()
@@ -63,38 +98,63 @@ impl Acceptor {
 
     /// Goes on with a connection that was idle in the predecessor, or refuses it.
     pub(crate) fn adopt(&self, moved: Moved) {
+        let listening = lock(&self.shared);
         let from = |paced: &&Paced| {
             !paced.endpoint.is_secured() && moved.is_from(&paced.endpoint.listener)
         };
-        if let Some(Paced { endpoint, .. }) = self.endpoints.iter().find(from) {
-            if let Some(accepted) = Accepted::moved(moved, &self.tracker) {
-                endpoint.start(accepted, &self.http);
+        if let Some(Paced { endpoint, .. }) = listening.endpoints.iter().find(from) {
+            if let Some(accepted) = Accepted::moved(moved, &listening.tracker) {
+                endpoint.start(accepted, &listening.http);
             }
         }
-    }
-
-    /// Accepts for ever, on all listeners. Never ready.
-    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Self {
-            endpoints,
-            tracker,
-            http,
-        } = self;
-        for paced in endpoints {
-            paced.poll_accept(cx, tracker, http);
-        }
-        Poll::Pending
     }
 
     /// Ends accepting. Listeners that a successor has taken stay open, unpolled, until this process exits (law 10). From
     /// the others what waits in their queues is taken before they are closed, so that closing resets nobody.
     ///
     /// Returns whether that is done. If descriptors ran out before a queue was empty, call it again.
-    pub(crate) fn seal(&mut self) -> bool {
+    pub(crate) fn seal(&self) -> bool {
+        lock(&self.shared).seal()
+    }
+
+    /// Closes what is left: a successor has taken it, and has left on purpose.
+    pub(crate) fn close(&self) {
+        lock(&self.shared).endpoints.clear();
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.task.abort();
+        // The task goes when the runtime gets to it; the listeners must not wait for that.
+        self.close();
+    }
+}
+
+fn lock(listening: &Mutex<Listening>) -> MutexGuard<'_, Listening> {
+    listening.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Listening {
+    /// Accepts for ever, on all listeners. Never ready.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.on {
+            self.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        for paced in &mut self.endpoints {
+            paced.poll_accept(cx, &self.tracker, &self.http);
+        }
+        Poll::Pending
+    }
+
+    fn seal(&mut self) -> bool {
+        self.on = false;
         let Self {
             endpoints,
             tracker,
             http,
+            ..
         } = self;
         let mut done = true;
         endpoints.retain(|Paced { endpoint, .. }| {
@@ -107,11 +167,6 @@ impl Acceptor {
             !emptied
         });
         done
-    }
-
-    /// Closes what is left: a successor has taken it, and has left on purpose.
-    pub(crate) fn close(&mut self) {
-        self.endpoints.clear();
     }
 }
 
@@ -153,7 +208,7 @@ impl Paced {
                 }
                 self.pause = None;
             }
-            match self.endpoint.listener.poll_accept(cx) {
+            match self.endpoint.listener.poll_accept_alone(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok((stream, peer))) => {
                     self.next_pause = FIRST_PAUSE;

@@ -1,12 +1,6 @@
 //! The listeners for operators: served while everything else drains, counted by a tracker of their own (law 7).
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use graceful_layer::{Grace, Timeouts, Tracker};
 use graceful_listener::HandoffListener;
@@ -17,18 +11,16 @@ use crate::{accept::Acceptor, endpoint::Endpoint, http::Http};
 pub(crate) struct Aside {
     acceptor: Acceptor,
     tracker: Tracker,
-    /// A successor accepts on the same listeners.
-    paused: bool,
 }
 
 impl Aside {
     pub(crate) fn new(endpoints: Vec<Endpoint>, http: &Http, timeouts: Timeouts) -> Self {
         let tracker = Tracker::silent();
         tracker.set_timeouts(timeouts);
+        tracker.tick_by_reactor();
         Self {
             acceptor: Acceptor::new(endpoints, tracker.clone(), http.clone()),
             tracker,
-            paused: false,
         }
     }
 
@@ -42,16 +34,9 @@ impl Aside {
         async move { drop(watched.await) }
     }
 
-    /// Accepts until everything else is over. Never ready.
-    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.paused {
-            true => Poll::Pending,
-            false => self.acceptor.poll_accept(cx),
-        }
-    }
-
-    pub(crate) fn pause(&mut self, paused: bool) {
-        self.paused = paused;
+    /// Whether this process accepts there, or a successor does.
+    pub(crate) fn turn(&self, on: bool) {
+        self.acceptor.turn(on);
     }
 
     /// Closes the listeners, for a successor has taken them and has left on purpose.

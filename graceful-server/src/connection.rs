@@ -12,8 +12,8 @@ use std::{
 
 use ::http::{Request, Response};
 use graceful_layer::{
-    Graceful,
-    conn::{ConnIo, GracefulConnection, StreamExecutor},
+    Connection, Graceful,
+    conn::{ConnFuture, ConnIo, GracefulConnection, StreamExecutor},
 };
 use graceful_listener::{Moving, Turn};
 use http_body::Body;
@@ -27,6 +27,7 @@ use tower_service::Service;
 use crate::{
     http::{Http, Protocol},
     leave::Leave,
+    log,
     transport::Transport,
 };
 
@@ -36,7 +37,48 @@ type Io = TokioIo<ConnIo<Transport>>;
 type Http1<S> = http1::UpgradeableConnection<Io, Graceful<S>>;
 type Http2<S> = http2::Connection<Io, Graceful<S>, StreamExecutor>;
 
-pub(crate) struct HttpConnection<S, B>
+/// One connection to its end, tracked.
+pub(crate) struct Served<S, B>
+where
+    S: HttpService<B>,
+    B: HttpBody,
+{
+    id: u64,
+    connection: ConnFuture<HttpConnection<S, B>>,
+}
+
+impl<S: HttpService<B>, B: HttpBody> Served<S, B> {
+    pub(crate) fn new(
+        conn: Connection,
+        io: ConnIo<Transport>,
+        service: S,
+        http: &Arc<Http>,
+        leave: Option<Leave>,
+    ) -> Self {
+        let connection = HttpConnection {
+            stage: Stage::Silent(io, conn.service(service)),
+            http: http.clone(),
+            leave: leave.map(Box::new),
+        };
+        Self {
+            id: conn.id(),
+            connection: conn.watch(connection),
+        }
+    }
+}
+
+impl<S: HttpService<B>, B: HttpBody> Future for Served<S, B> {
+    type Output = ();
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = ready!(Pin::new(&mut self.connection).poll(cx));
+        log::ended(self.id, ended);
+        Poll::Ready(())
+    }
+}
+
+struct HttpConnection<S, B>
 where
     S: HttpService<B>,
     B: HttpBody,
@@ -54,7 +96,7 @@ where
     B: HttpBody,
 {
     Silent(ConnIo<Transport>, Graceful<S>),
-    Http1(Box<Http1<S>>),
+    Http1(Http1<S>),
     Http2(Pin<Box<Http2<S>>>),
     /// On its way to the successor, and not touched until it answers.
     Leaving(ConnIo<Transport>, Graceful<S>, Moving),
@@ -92,19 +134,6 @@ pub(crate) trait HttpBody: Body<Data: Send, Error: Into<BoxError>> + Send + 'sta
 impl<B> HttpBody for B where B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static {}
 
 impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
-    pub(crate) fn new(
-        io: ConnIo<Transport>,
-        service: Graceful<S>,
-        http: Arc<Http>,
-        leave: Option<Leave>,
-    ) -> Self {
-        Self {
-            stage: Stage::Silent(io, service),
-            http,
-            leave: leave.map(Box::new),
-        }
-    }
-
     fn take_stage(&mut self) -> Stage<S, B> {
         mem::replace(&mut self.stage, Stage::Over(PhantomData))
     }
@@ -131,26 +160,39 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             let (io, http) = (TokioIo::new(io), &self.http);
             self.stage = match protocol {
                 Protocol::Http2 => Stage::Http2(Box::pin(http.http2.serve_connection(io, service))),
-                _ => Stage::Http1(Box::new(
-                    http.http1.serve_connection(io, service).with_upgrades(),
-                )),
+                _ => Stage::Http1(http.http1.serve_connection(io, service).with_upgrades()),
             };
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if let Stage::Leaving(_, _, moving) = &mut self.stage {
-            let taken = ready!(Pin::new(moving).poll(cx));
-            if !self.arrived(taken) {
-                return Poll::Ready(Ok(()));
-            }
+        loop {
+            return match &mut self.stage {
+                Stage::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),
+                Stage::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
+                Stage::Silent(..) => match ready!(self.poll_begin(cx)) {
+                    Ok(()) => continue,
+                    Err(error) => Poll::Ready(Err(error)),
+                },
+                Stage::Leaving(_, _, moving) => {
+                    let taken = ready!(Pin::new(moving).poll(cx));
+                    match self.arrived(taken) {
+                        true => continue,
+                        false => Poll::Ready(Ok(())),
+                    }
+                }
+                Stage::Over(_) => Poll::Ready(Ok(())),
+            };
         }
-        ready!(self.poll_begin(cx))?;
-        match &mut self.stage {
-            Stage::Http1(connection) => Pin::new(&mut **connection).poll(cx).map_err(Into::into),
-            Stage::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
-            Stage::Silent(..) | Stage::Leaving(..) | Stage::Over(_) => Poll::Ready(Ok(())),
+    }
+
+    /// Ready when the connection is to go to the successor this instant.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        match (&mut self.leave, &self.stage) {
+            (Some(leave), Stage::Silent(..) | Stage::Http1(_)) => leave.poll_turn(cx),
+            // What leaves already has had its turn.
+            _ => Poll::Pending,
         }
     }
 
@@ -199,10 +241,10 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
 /// Ends a connection that is between two requests: then it is silent again, with what was read of the next one. hyper
 /// is the judge of that, for only there does it end at once.
 fn end<S: HttpService<B>, B: HttpBody>(
-    mut connection: Box<Http1<S>>,
+    mut connection: Http1<S>,
     cx: &mut Context<'_>,
 ) -> Result<Stage<S, B>, BoxError> {
-    let mut pinned = Pin::new(&mut *connection);
+    let mut pinned = Pin::new(&mut connection);
     pinned.as_mut().graceful_shutdown();
     match pinned.poll(cx)? {
         Poll::Pending => Ok(Stage::Http1(connection)),
@@ -221,17 +263,16 @@ impl<S: HttpService<B>, B: HttpBody> Unpin for HttpConnection<S, B> {}
 impl<S: HttpService<B>, B: HttpBody> Future for HttpConnection<S, B> {
     type Output = Result<(), BoxError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             if let Poll::Ready(ended) = self.poll_stage(cx) {
                 return Poll::Ready(ended);
             }
-            // What leaves already has had its turn.
-            let this = &mut *self;
-            let turn = match (&mut this.leave, &this.stage) {
-                (Some(leave), Stage::Silent(..) | Stage::Http1(_)) => ready!(leave.poll_turn(cx)),
-                _ => return Poll::Pending,
-            };
+            if self.leave.is_none() {
+                return Poll::Pending;
+            }
+            let turn = ready!(self.poll_turn(cx));
             self.depart(turn, cx)?;
         }
     }

@@ -9,7 +9,7 @@ use tower_service::Service;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsConfig, TlsStream};
 use crate::{
-    connection::{BoxError, HttpBody, HttpConnection, HttpService},
+    connection::{BoxError, HttpBody, HttpService, Served},
     http::Http,
     leave::Leave,
     log,
@@ -66,17 +66,16 @@ impl Accepted {
         Self { stream, ..self }
     }
 
-    async fn serve<S: HttpService<B>, B: HttpBody>(self, service: S, http: Arc<Http>) {
-        let (id, conn) = (self.conn.id(), self.conn);
+    fn serve<S: HttpService<B>, B: HttpBody>(self, service: S, http: &Arc<Http>) -> Served<S, B> {
+        let conn = self.conn;
         let mut io = conn.io(self.stream);
         io.put_back(&self.unread);
-        let exit = http.exit.clone();
         let plain = io.stream().as_plain().is_some();
-        let leave = exit
-            .filter(|_| plain)
-            .map(|exit| Leave::new(conn.departure(), exit, self.listener));
-        let served = HttpConnection::new(io, conn.service(service), http, leave);
-        log::ended(id, conn.watch(served).await);
+        let leave = match &http.exit {
+            Some(exit) if plain => Some(Leave::new(conn.departure(), exit.clone(), self.listener)),
+            _ => None,
+        };
+        Served::new(conn, io, service, http, leave)
     }
 }
 
@@ -104,7 +103,7 @@ impl Endpoint {
         B: HttpBody,
     {
         let start = move |accepted: Accepted, http: &Arc<Http>| {
-            tokio::spawn(accepted.serve(service.clone(), http.clone()));
+            tokio::spawn(accepted.serve(service.clone(), http));
         };
         Self::starting(listener, Box::new(start))
     }
@@ -130,7 +129,7 @@ impl Endpoint {
                     Err(error) => Err(error),
                 };
                 match made {
-                    Ok(service) => accepted.serve(service, http).await,
+                    Ok(service) => accepted.serve(service, &http).await,
                     Err(error) => log::not_made(error),
                 }
             });

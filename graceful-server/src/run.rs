@@ -1,12 +1,6 @@
 //! The order of events of a server: ready, accept, restart, seal, drain (laws 7, 9 and 10).
 
-use std::{
-    future::{pending, poll_fn},
-    io,
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, io, pin::Pin, sync::Arc, time::Duration};
 
 use graceful_layer::{Beacon, Phase, Report, Tracker};
 use graceful_listener::{Beside, ControlRequest, HandoffListener, Handover, SuccessorBuilder};
@@ -36,6 +30,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
         ..
     } = serve;
     tracker.set_timeouts(serve.timeouts);
+    tracker.tick_by_reactor();
     let manager = Manager::new(&tracker, &stop, grace.cutoff, serve.store_listeners);
     let mut drain = std::pin::pin!(tracker.drain_on(stop, grace));
     let _hooks = listen_for_restarts(&serve.restart_kinds, &restarts.0)?;
@@ -73,7 +68,6 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     server.begin();
     loop {
         let Server {
-            acceptor,
             aside,
             control,
             manager,
@@ -106,8 +100,6 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
             within = &mut *hurry => server.hurry = Box::pin(cut_after(tracker.clone(), within)),
             news = graceful_listener::news(), if *listening => server.hear(news),
             () = manager.beat() => {}
-            () = poll_fn(|cx| acceptor.poll_accept(cx)), if accepting.is_some() && !*sealing => {}
-            () = poll_fn(|cx| aside.poll_accept(cx)) => {}
         }
     }
 }
@@ -187,6 +179,8 @@ impl Server {
         if let Some(hook) = &mut self.on_serving {
             hook();
         }
+        self.acceptor.turn(true);
+        self.aside.turn(true);
         // Beside a predecessor it is not the main process yet.
         if !graceful_listener::is_beside() {
             self.manager.serving(&self.listeners());

@@ -24,6 +24,9 @@ pub(super) enum Preface {
 }
 
 impl Preface {
+    /// Of nothing that was read.
+    pub(super) const NONE: Self = Self::Matched(0);
+
     /// Takes the next bytes. Returns those behind the preface, once it is complete.
     pub(super) fn follow<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let Self::Matched(have) = *self else {

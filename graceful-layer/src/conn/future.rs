@@ -32,12 +32,11 @@ pin_project! {
 
 impl<C> ConnFuture<C> {
     pub(super) fn new(connection: C, part: Part) -> Self {
-        let obeyed = Orders::new(Phase::Serving, 0);
         Self {
             connection: Some(connection),
             part,
             waker: None,
-            obeyed,
+            obeyed: SERVING,
             told: false,
         }
     }
@@ -46,18 +45,17 @@ impl<C> ConnFuture<C> {
 impl<C: GracefulConnection> Future for ConnFuture<C> {
     type Output = Option<C::Output>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.as_mut().project();
         let mut orders = this.part.cell().orders();
-        if !this
-            .waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
-            *this.waker = Some(cx.waker().clone());
-            orders = this.part.cell().listen(cx.waker());
+        let known = this.waker.as_ref();
+        if !known.is_some_and(|known| known.will_wake(cx.waker())) {
+            orders = listen(this.waker, this.part, cx);
         }
-        if orders != *this.obeyed || (orders.phase() >= Phase::LameDuck && !*this.told) {
+        // In normal service there is nothing to obey, now or behind the poll.
+        let routine = orders == SERVING && *this.obeyed == SERVING;
+        if !routine && (orders != *this.obeyed || !*this.told) {
             *this.obeyed = orders;
             if orders.says(Orders::CUT) {
                 this.connection.set(None);
@@ -75,11 +73,22 @@ impl<C: GracefulConnection> Future for ConnFuture<C> {
                 return Poll::Ready(Some(output));
             }
             // This poll may have found out that HTTP/2 is spoken: then it is time to say what could not be said before.
-            if *this.told || !tell(this.connection.as_mut(), this.part, orders, this.told) {
+            if routine
+                || *this.told
+                || !tell(this.connection.as_mut(), this.part, orders, this.told)
+            {
                 return Poll::Pending;
             }
         }
     }
+}
+
+const SERVING: Orders = Orders::new(Phase::Serving, 0);
+
+#[cold]
+fn listen(known: &mut Option<Waker>, part: &Part, cx: &Context<'_>) -> Orders {
+    *known = Some(cx.waker().clone());
+    part.cell().listen(cx.waker())
 }
 
 /// Has an HTTP/2 connection send its GOAWAY, once, when it is time, and says whether it did. Until it is known to speak

@@ -5,19 +5,11 @@ use std::{
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{
-    Peek,
-    frames::{Frames, PONG, Preface},
-    waiting::Waiting,
-};
+use super::{Peek, ahead::Ahead, frames::Preface, linger::Linger, pong::Http2, waiting::Waiting};
 use crate::{
     phase::Phase,
     state::{Cell, IoPart, Orders},
@@ -36,109 +28,39 @@ use crate::{
 /// RFC 9112 §9.6 (tear-down in stages).
 pub struct ConnIo<T: Peek> {
     stream: Owned<T>,
-    ahead: Ahead,
-    lingering: Option<Box<Linger>>,
-    preface: Preface,
-    http2: Option<Box<Http2>>,
-    at_end: bool,
-    waiting: Waiting,
     part: IoPart,
+    waiting: Waiting,
+    spoken: Spoken,
+    at_end: bool,
+    /// Most connections never have any of it.
+    rare: Option<Box<Rare>>,
 }
 
-/// How long a peer may take for the PONG to our GOAWAY, counted from the GOAWAY's flush: a round trip, amply.
-const PONG_GRACE: Duration = Duration::from_secs(1);
+/// What is known of what the peer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    Unknown(Preface),
+    /// HTTP/1, or whatever it is that is not HTTP/2: what is read goes straight through.
+    Plain,
+    Http2,
+}
 
-/// What is kept of a connection that speaks HTTP/2.
 #[derive(Debug, Default)]
-struct Http2 {
-    frames: Frames,
-    /// Runs from the flush of the GOAWAY.
-    pong: Option<Pin<Box<Sleep>>>,
-    answered: bool,
-    /// How many bytes had come when the time was over in the middle of a frame.
-    seen: Option<u64>,
-    /// In that frame nothing has come for as long again.
-    stuck: bool,
-}
-
-impl Http2 {
-    /// The GOAWAY is with the kernel: from now on the peer has its time.
-    fn expect_pong(&mut self, cx: &mut Context<'_>) {
-        if self.pong.is_none() {
-            self.frames.forget_pong();
-            let mut pong = Box::pin(sleep(PONG_GRACE));
-            // Polled for its wake-up: the next read may be the one it causes.
-            let _ = pong.as_mut().poll(cx);
-            self.pong = Some(pong);
-        }
-    }
-
-    /// Waits for the moment to answer our own PING: the peer did not in time, and is not in the middle of a frame.
-    fn poll_pong(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<()> {
-        let Some(pong) = &mut self.pong else {
-            return Poll::Pending;
-        };
-        if self.answered || self.frames.has_ponged() {
-            return Poll::Pending;
-        }
-        ready!(pong.as_mut().poll(cx));
-        if !self.frames.is_between() {
-            self.wait_for_rest(cx);
-            return Poll::Pending;
-        }
-        if buf.remaining() < PONG.len() {
-            return Poll::Pending;
-        }
-        buf.put_slice(&PONG);
-        self.answered = true;
-        Poll::Ready(())
-    }
-
-    /// In the middle of a frame the peer has its time anew, as long as something comes of it.
-    fn wait_for_rest(&mut self, cx: &mut Context<'_>) {
-        let seen = self.frames.seen();
-        self.stuck = self.seen.replace(seen) == Some(seen);
-        if let Some(pong) = self.pong.as_mut().filter(|_| !self.stuck) {
-            pong.as_mut().reset(Instant::now() + PONG_GRACE);
-            let _ = pong.as_mut().poll(cx);
-        }
-    }
-}
-
-/// Bytes that were read before the server asked for them.
-#[derive(Debug, Default)]
-struct Ahead {
-    bytes: Vec<u8>,
-    taken: usize,
-}
-
-impl Ahead {
-    fn is_empty(&self) -> bool {
-        self.taken == self.bytes.len()
-    }
-
-    fn take_into(&mut self, buf: &mut ReadBuf<'_>) {
-        let rest = &self.bytes[self.taken..];
-        let n = buf.remaining().min(rest.len());
-        buf.put_slice(&rest[..n]);
-        self.taken += n;
-        if self.is_empty() {
-            *self = Self::default();
-        }
-    }
+struct Rare {
+    ahead: Ahead,
+    lingering: Option<Linger>,
+    http2: Option<Http2>,
 }
 
 impl<T: Peek> ConnIo<T> {
     pub(super) fn new(stream: T, part: IoPart) -> Self {
         Self {
             stream: Owned(Some(stream)),
-            ahead: Ahead::default(),
-            lingering: None,
-            preface: Preface::Matched(0),
-            http2: None,
-            at_end: false,
-            waiting: Waiting::default(),
             part,
+            waiting: Waiting::default(),
+            spoken: Spoken::Unknown(Preface::NONE),
+            at_end: false,
+            rare: None,
         }
     }
 
@@ -152,27 +74,24 @@ impl<T: Peek> ConnIo<T> {
         let mut bytes = [MaybeUninit::uninit(); 1024];
         let mut buf = ReadBuf::uninit(&mut bytes);
         ready!(self.poll_stream(cx, &mut buf))?;
-        self.ahead.bytes.extend_from_slice(buf.filled());
-        Poll::Ready(Ok(!buf.filled().is_empty()))
+        let read = buf.filled();
+        if !read.is_empty() {
+            self.rare().ahead.append(read);
+        }
+        Poll::Ready(Ok(!read.is_empty()))
     }
 
     /// What was read ahead and not read again.
     pub fn ahead(&self) -> &[u8] {
-        &self.ahead.bytes[self.ahead.taken..]
+        self.rare.as_ref().map_or(&[], |rare| rare.ahead.rest())
     }
 
     /// Has `bytes` read again, before everything else: what a server has read and not made a request of.
     pub fn put_back(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
+        if !bytes.is_empty() {
+            self.rare().ahead.prepend(bytes);
+            self.note(bytes);
         }
-        let mut all = bytes.to_vec();
-        all.extend_from_slice(self.ahead());
-        self.ahead = Ahead {
-            bytes: all,
-            taken: 0,
-        };
-        self.note(bytes);
     }
 
     /// The stream, and what was read ahead of it. For the tracker the connection is over.
@@ -197,44 +116,66 @@ impl<T: Peek> ConnIo<T> {
         self.cell().set_handshaking(handshaking);
     }
 
+    #[inline]
     fn cell(&self) -> &'static Cell {
         self.part.cell()
     }
 
+    #[inline]
     fn pinned(&mut self) -> Pin<&mut T> {
         Pin::new(self.stream.get_mut())
     }
 
-    fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        match self.pinned().poll_read(cx, buf)? {
-            Poll::Ready(()) => {
-                let read = &buf.filled()[before..];
-                self.note(read);
-                Poll::Ready(Ok(()))
-            }
-            Poll::Pending => {
-                if self.stream().holds_part() {
-                    self.cell().note_read();
-                }
-                self.end_if_ordered(cx, buf)
-            }
-        }
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
+    fn http2(&mut self) -> Option<&mut Http2> {
+        self.rare.as_mut()?.http2.as_mut()
+    }
+
+    #[inline(always)]
+    fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = self.pinned().poll_read(cx, buf);
+        match read {
+            Poll::Ready(Ok(())) => self.note(&buf.filled()[before..]),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => return self.end_if_ordered(cx, buf),
+        }
+        read
+    }
+
+    #[inline(always)]
     fn note(&mut self, read: &[u8]) {
-        let cell = self.cell();
         if read.is_empty() {
             self.at_end = true;
             return;
         }
-        if let Some(http2) = &mut self.http2 {
-            http2.frames.follow(read);
-        } else if let Some(rest) = self.preface.follow(read) {
-            cell.set_http2();
-            self.http2.insert(Box::default()).frames.follow(rest);
+        if self.spoken != Spoken::Plain {
+            self.follow(read);
         }
-        cell.note_read();
+        self.cell().note_read();
+    }
+
+    /// Looks into what was read for what is spoken, and then for HTTP/2's frames.
+    fn follow(&mut self, read: &[u8]) {
+        let mut frames = read;
+        if let Spoken::Unknown(preface) = &mut self.spoken {
+            match preface.follow(read) {
+                Some(rest) => {
+                    frames = rest;
+                    self.spoken = Spoken::Http2;
+                    self.cell().set_http2();
+                    self.rare().http2 = Some(Http2::default());
+                }
+                None if *preface == Preface::Missing => self.spoken = Spoken::Plain,
+                None => {}
+            }
+        }
+        if let Some(http2) = self.http2() {
+            http2.frames.follow(frames);
+        }
     }
 
     /// Nothing can be read, or written: whether it is to end now. After an upgrade the connection future has gone, and the
@@ -244,6 +185,7 @@ impl<T: Peek> ConnIo<T> {
         self.waiting.listen(cell, cx.waker()).says(Orders::CUT)
     }
 
+    #[inline]
     fn or_cut<R>(&mut self, cx: &Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         match written {
             Poll::Pending if self.is_cut(cx) => Poll::Ready(Err(cut())),
@@ -252,28 +194,48 @@ impl<T: Peek> ConnIo<T> {
     }
 
     /// Nothing to read. If the connection is to close and nothing is on the way, that is the end.
+    #[inline]
     fn end_if_ordered(
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let cell = self.cell();
-        if self.is_cut(cx) {
+        if self.stream().holds_part() {
+            cell.note_read();
+        }
+        let orders = self.waiting.listen(cell, cx.waker());
+        if self.spoken != Spoken::Http2 && !orders.says(Orders::CUT | Orders::CLOSE) {
+            return Poll::Pending;
+        }
+        self.end(cx, buf, orders)
+    }
+
+    #[cold]
+    fn end(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        orders: Orders,
+    ) -> Poll<io::Result<()>> {
+        if orders.says(Orders::CUT) {
             return Poll::Ready(Err(cut()));
         }
         if self.part.is_hijacked() {
             return Poll::Pending;
         }
-        if let Some(http2) = &mut self.http2 {
+        let mut stuck = false;
+        if let Some(http2) = self.http2() {
             if http2.poll_pong(cx, buf).is_ready() {
                 return Poll::Ready(Ok(()));
             }
+            stuck = http2.is_stuck();
         }
         // An HTTP/2 connection that got as far as a request is closed by its server, after the GOAWAYs. One whose peer went
         // silent in the middle of a frame never gets there.
-        let stuck = self.http2.as_ref().is_some_and(|http2| http2.stuck);
+        let cell = self.cell();
         let by_server = cell.is_http2() && cell.begun() > 0 && !stuck;
-        let close = cell.orders().says(Orders::CLOSE) && !by_server;
+        let close = orders.says(Orders::CLOSE) && !by_server;
         if !close || !cell.is_quiet() {
             return Poll::Pending;
         }
@@ -290,15 +252,20 @@ impl<T: Peek> ConnIo<T> {
         loop {
             let mut buf = ReadBuf::uninit(&mut bytes);
             let read = self.pinned().poll_read(cx, &mut buf);
-            let Some(lingering) = &mut self.lingering else {
+            let Some(lingering) = &mut self.rare().lingering else {
                 return Poll::Ready(());
             };
             match read {
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => lingering.extend(),
                 Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return lingering.quiet.as_mut().poll(cx),
+                Poll::Pending => return lingering.poll_quiet(cx),
             }
         }
+    }
+
+    fn is_lingering(&self) -> bool {
+        let lingering = |rare: &Rare| rare.lingering.is_some();
+        self.rare.as_deref().is_some_and(lingering)
     }
 
     /// Whether the peer may still send: then closing would make the kernel reset what it has not read yet.
@@ -307,32 +274,6 @@ impl<T: Peek> ConnIo<T> {
         let orders = cell.orders();
         let stopping = orders.phase() >= Phase::LameDuck || orders.says(Orders::CLOSE);
         (stopping || cell.has_upload()) && !self.at_end && !cell.arena().linger().is_zero()
-    }
-}
-
-/// How long a peer may go on sending into a connection that we have closed, like nginx's `lingering_time`.
-const LONGEST_LINGER: Duration = Duration::from_secs(30);
-
-#[derive(Debug)]
-struct Linger {
-    quiet: Pin<Box<Sleep>>,
-    pause: Duration,
-    end: Instant,
-}
-
-impl Linger {
-    fn new(pause: Duration) -> Self {
-        Self {
-            quiet: Box::pin(sleep(pause.min(LONGEST_LINGER))),
-            pause,
-            end: Instant::now() + LONGEST_LINGER,
-        }
-    }
-
-    fn extend(&mut self) {
-        self.quiet
-            .as_mut()
-            .reset((Instant::now() + self.pause).min(self.end));
     }
 }
 
@@ -365,20 +306,24 @@ fn cut() -> io::Error {
 }
 
 impl<T: Peek> AsyncRead for ConnIo<T> {
+    #[inline]
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.ahead.is_empty() {
-            self.ahead.take_into(buf);
-            return Poll::Ready(Ok(()));
+        if let Some(rare) = &mut self.rare {
+            if !rare.ahead.is_empty() {
+                rare.ahead.take_into(buf);
+                return Poll::Ready(Ok(()));
+            }
         }
         self.poll_stream(cx, buf)
     }
 }
 
 impl<T: Peek> AsyncWrite for ConnIo<T> {
+    #[inline]
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -388,6 +333,7 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
         self.or_cut(cx, written)
     }
 
+    #[inline]
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -401,12 +347,15 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
         self.stream().is_write_vectored()
     }
 
+    #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.pinned().poll_flush(cx))?;
-        self.cell().note_flushed();
-        let going_away = self.cell().is_going_away();
-        if let Some(http2) = self.http2.as_mut().filter(|_| going_away) {
-            http2.expect_pong(cx);
+        let cell = self.cell();
+        cell.note_flushed();
+        if self.spoken == Spoken::Http2 && cell.is_going_away() {
+            if let Some(http2) = self.http2() {
+                http2.expect_pong(cx);
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -416,13 +365,14 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
             // Its server lets go of it, but nobody closes it.
             return Poll::Ready(Ok(()));
         }
-        if self.lingering.is_none() {
+        if !self.is_lingering() {
             ready!(self.pinned().poll_shutdown(cx))?;
             if !self.must_linger() {
                 return Poll::Ready(Ok(()));
             }
             self.cell().note_half_closed();
-            self.lingering = Some(Box::new(Linger::new(self.cell().arena().linger())));
+            let pause = self.cell().arena().linger();
+            self.rare().lingering = Some(Linger::new(pause));
         }
         self.poll_linger(cx).map(Ok)
     }

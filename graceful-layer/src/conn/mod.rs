@@ -3,6 +3,7 @@
 //! The three share one cell of the tracker. Any of them may be left out; what the missing one would have seen is
 //! then not known.
 
+mod ahead;
 mod departure;
 #[cfg(feature = "hyper")]
 mod executor;
@@ -12,8 +13,10 @@ mod graceful;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod io;
+mod linger;
 mod peek;
 mod peer;
+mod pong;
 mod state;
 mod waiting;
 

@@ -10,19 +10,21 @@ use crate::state::{Cell, Orders};
 /// The connection's task, and after an upgrade the task or two that have the stream then: one that reads, and one that
 /// writes to a peer that does not.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
-    last: Option<Waker>,
-    other: Option<Waker>,
-}
+pub(super) struct Waiting(Option<Waker>);
 
 impl Waiting {
     /// Has `waker` hear of orders too, and returns them as they are after that. Costs a comparison while nobody new waits.
+    #[inline]
     pub(super) fn listen(&mut self, cell: &Cell, waker: &Waker) -> Orders {
-        if self.last.as_ref().is_some_and(|last| last.will_wake(waker)) {
+        if self.0.as_ref().is_some_and(|last| last.will_wake(waker)) {
             return cell.orders();
         }
-        self.other = self.last.replace(waker.clone());
-        match self.other.clone() {
+        self.take_turns(cell, waker)
+    }
+
+    #[cold]
+    fn take_turns(&mut self, cell: &Cell, waker: &Waker) -> Orders {
+        match self.0.replace(waker.clone()) {
             None => cell.listen(waker),
             Some(other) => cell.listen(&Waker::from(Arc::new(Both(waker.clone(), other)))),
         }

@@ -29,27 +29,29 @@ pin_project! {
 }
 
 impl<S: Service<Req> + Clone, Req> Called<S, Req> {
+    /// A clone of `service` that is ready, unless it makes one wait.
+    ///
+    /// It is asked without a waker, which is right as long as it is asked again with one if it was not ready.
     #[inline]
-    pub(super) fn new(service: &S, request: Req) -> Self {
+    pub(super) fn ready(service: &S) -> Option<S> {
         let mut one = service.clone();
-        // Asked without a waker, which is right as long as it is asked again with one if it was not ready.
-        let state = match one.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => State::Now {
-                future: one.call(request),
-            },
-            Poll::Pending => State::later(one, request),
-            // One that failed must not be asked again; another one says itself what is wrong.
-            Poll::Ready(Err(_)) => State::later(service.clone(), request),
-        };
-        Self { state }
+        let ready = one.poll_ready(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Ok(()))).then_some(one)
     }
-}
 
-impl<S: Service<Req>, Req> State<S, Req> {
-    #[cold]
-    fn later(service: S, request: Req) -> Self {
-        let future = Box::pin(tower::ServiceExt::oneshot(service, request));
-        Self::Later { future }
+    #[inline]
+    pub(super) fn now(future: S::Future) -> Self {
+        Self {
+            state: State::Now { future },
+        }
+    }
+
+    /// One that failed to get ready must not be asked again; another clone says itself what is wrong.
+    pub(super) fn later(service: &S, request: Req) -> Self {
+        let future = Box::pin(tower::ServiceExt::oneshot(service.clone(), request));
+        Self {
+            state: State::Later { future },
+        }
     }
 }
 

@@ -38,19 +38,13 @@ pin_project! {
 type Saving = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 impl<F> ResponseFuture<F> {
-    /// Calls the service, by `call`, for the request that `head` is of.
     #[inline]
-    pub(super) fn new(mut head: Head, call: impl FnOnce() -> F) -> Self {
-        let within = head.enter();
-        let mut this = Self {
-            inner: call(),
+    pub(super) fn new(inner: F, head: Head) -> Self {
+        Self {
+            inner,
             head: Some(head),
             saving: None,
-        };
-        if let Some(head) = &mut this.head {
-            head.leave(within);
         }
-        this
     }
 }
 
@@ -68,7 +62,6 @@ where
             return Poll::Pending;
         };
         if this.saving.is_none() {
-            head.note_run();
             let within = head.enter();
             let polled = this.inner.poll(cx);
             head.leave(within);
@@ -76,6 +69,7 @@ where
                 let head = this.head.take();
                 return Poll::Ready(answered.map(|response| finish(response, head)));
             }
+            head.note_waiting();
             head.park(cx);
             if !head.is_cut() {
                 return Poll::Pending;
@@ -116,7 +110,7 @@ fn finish<B: Body>(response: Response<B>, head: Option<Head>) -> Response<Respon
     let Some(mut head) = head else {
         return response.map(|body| ResponseBody::new(body, Sending::Over));
     };
-    if head.note_answer(response.body().size_hint().exact()) {
+    if !head.note_answer(response.body().size_hint().exact()) {
         return dressed(response, head);
     }
     response.map(|body| ResponseBody::new(body, Sending::Named(head)))

@@ -59,7 +59,7 @@ where
     #[inline]
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let head = begin(&self.source, &request);
-        ResponseFuture::new(head, || self.inner.call(request))
+        ResponseFuture::new(self.inner.call(request), head)
     }
 }
 
@@ -74,11 +74,25 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<Called<S, Request<ReqB>>>;
 
-    #[inline]
+    #[inline(always)]
     fn call(&self, request: Request<ReqB>) -> Self::Future {
         let head = begin(&self.source, &request);
-        ResponseFuture::new(head, || Called::new(&self.inner, request))
+        match Called::ready(&self.inner) {
+            Some(mut one) => ResponseFuture::new(Called::now(one.call(request)), head),
+            None => call_later(&self.inner, request, head),
+        }
     }
+}
+
+#[cfg(feature = "hyper")]
+#[cold]
+#[inline(never)]
+fn call_later<S: Service<Req> + Clone, Req>(
+    service: &S,
+    request: Req,
+    head: Head,
+) -> ResponseFuture<Called<S, Req>> {
+    ResponseFuture::new(Called::later(service, request), head)
 }
 
 #[inline]

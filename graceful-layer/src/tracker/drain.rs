@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     Progress, Tracker, held, hooks,
+    pulse::Pulse,
     sweep::{Sweep, scatter},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     sync::lock,
 };
 
-/// How often the clock ticks and timeouts are looked at in normal service.
+/// How often the share of answers that say close rises in lame duck.
 const TICK: Duration = Duration::from_millis(100);
 /// How often connections are looked at while draining, unless the looking itself takes a twentieth of that.
 const SWEEP: Duration = Duration::from_millis(20);
@@ -85,15 +86,15 @@ enum Way {
 impl Stop {
     /// Normal service: until the signal or a command.
     async fn serve(&mut self) {
+        let mut pulse = Pulse::new(self.tracker.ticks_by_reactor());
         loop {
             self.tick();
             let timeouts = self.tracker.timeouts();
             self.sweep(&Sweep::serving(&timeouts));
-            let next = Instant::now() + TICK;
             tokio::select! {
                 biased;
                 () = self.hurried(Phase::Serving) => return,
-                () = sleep_until(next) => {}
+                () = pulse.next() => {}
             }
         }
     }

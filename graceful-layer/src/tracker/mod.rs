@@ -8,6 +8,7 @@ mod drain;
 mod held;
 mod hooks;
 mod ledger;
+mod pulse;
 mod snapshot;
 mod sweep;
 mod timeouts;
@@ -66,6 +67,8 @@ pub(crate) struct Lease {
     ledger: ledger::Ledger,
     /// Requests come from connections that nobody tells this tracker of.
     loose: AtomicBool,
+    /// Its pulse comes from the reactor.
+    reactor: AtomicBool,
     /// Held by the drain that runs; the last one's outcome.
     driver: tokio::sync::Mutex<Option<Report>>,
 }
@@ -115,6 +118,7 @@ impl Tracker {
             hooks: Mutex::new(Vec::new()),
             ledger: ledger::Ledger::default(),
             loose: AtomicBool::new(false),
+            reactor: AtomicBool::new(false),
             driver: tokio::sync::Mutex::default(),
         });
         arena.own(Arc::downgrade(&lease));
@@ -396,6 +400,21 @@ impl Tracker {
     /// Sets how long connections may take in normal service; off for a new tracker.
     pub fn set_timeouts(&self, timeouts: Timeouts) {
         *lock(&self.0.timeouts) = timeouts;
+    }
+
+    /// Has the tracker's clock driven by a descriptor in the runtime's reactor instead of a timer of the runtime, from the
+    /// next [`drain_on`](Self::drain_on): a timer that is pending makes each sleep of the runtime dearer, by 195
+    /// instructions (`benches/instructions.tsv`). For a service whose runtime has I/O, as every server has; `graceful_server::serve` says
+    /// so itself. On systems other than Linux, and while the runtime's clock is paused, nothing changes.
+    ///
+    /// # References
+    /// timerfd_create(2)
+    pub fn tick_by_reactor(&self) {
+        self.0.reactor.store(true, Relaxed);
+    }
+
+    fn ticks_by_reactor(&self) -> bool {
+        self.0.reactor.load(Relaxed)
     }
 
     pub(crate) fn arena(&self) -> &'static Arena {

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_nodelay;
@@ -20,6 +21,8 @@ use crate::carried::Carry;
 use crate::handoff::{self, Socket};
 use crate::reactor::register;
 use crate::{ListenAddr, PeerAddr, Stream, platform};
+
+type Accepted = io::Result<(Stream, PeerAddr)>;
 
 /// A listening socket and all that is known of it.
 #[derive(Debug)]
@@ -84,6 +87,28 @@ impl Shared {
             }
             if let Ok(accepted) = guard.try_io(|_| self.accept_now()) {
                 return accepted;
+            }
+        }
+    }
+
+    /// The same for one task, without a future to keep: nothing if there is more to wait for than a
+    /// connection.
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Option<Poll<Accepted>> {
+        if !handoff::may_accept() {
+            return None;
+        }
+        let reactor = self.reactor().ok()?;
+        loop {
+            if self.is_handed_over() {
+                return None;
+            }
+            // This takes from the budget, too.
+            let mut guard = match reactor.poll_read_ready(cx) {
+                Poll::Ready(ready) => ready.ok()?,
+                Poll::Pending => return Some(Poll::Pending),
+            };
+            if let Ok(accepted) = guard.try_io(|_| self.accept_now()) {
+                return Some(Poll::Ready(accepted));
             }
         }
     }

@@ -98,7 +98,7 @@ impl Server {
                 graceful_listener::hurry(HURRY, self.max_draining.saturating_sub(1));
                 self.handover = Some(handover);
                 self.tracker.hand_over();
-                self.aside.pause(true);
+                self.aside.turn(false);
                 self.manager.restarted(None);
             }
             Err(error) => {
@@ -181,7 +181,6 @@ impl Server {
         self.hurry = Box::pin(pending());
         if self.tracker.reclaim() {
             self.accepting = Some(self.tracker.beacon("accepting"));
-            self.aside.pause(false);
             self.manager.reclaimed(&status);
             self.alone();
             self.begin();
