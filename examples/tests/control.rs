@@ -7,87 +7,15 @@ mod support;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::process::{Pid, Signal};
-use serde_json::Value;
+use support::ctl::{Control, ctl};
 use support::loops::Loops;
 use support::process::{Process, exit, scratch, signal};
 use support::server::{BINARY, Server};
 use support::wire::Wire;
-use support::{BOUND, get, text, until};
-use tokio::process::Command;
-use tokio::time::timeout;
-
-/// A control socket that is gone with its folder in the end.
-struct Control {
-    folder: PathBuf,
-    path: String,
-}
-
-/// How a run of `gracefulctl` ended.
-#[derive(Debug)]
-struct Ran {
-    status: i32,
-    out: String,
-    err: String,
-}
-
-impl Control {
-    fn new() -> Self {
-        let folder = scratch();
-        let path = folder.join("control").to_str().unwrap().to_owned();
-        Self { folder, path }
-    }
-
-    async fn server(&self, flags: &[&str]) -> Server {
-        Server::start(&[&["--control", &self.path], flags].concat()).await
-    }
-
-    /// `words` are what stands after the socket on the command line.
-    async fn ctl(&self, words: &str) -> Ran {
-        ctl(&["--socket", &self.path], words).await
-    }
-
-    async fn status(&self) -> Value {
-        let ran = self.ctl("status").await;
-        assert_eq!((ran.status, ran.out.lines().count()), (0, 1), "{ran:?}");
-        serde_json::from_str(&ran.out).unwrap()
-    }
-
-    /// A process that asks for the place of the one that serves.
-    fn candidate(&self, flags: &[&str]) -> Process {
-        let own = [
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--takeover",
-        ];
-        let control = ["--control", &self.path];
-        Process::start(BINARY.as_ref(), &[&own, &control[..], flags].concat())
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-async fn ctl(socket: &[&str], words: &str) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gracefulctl"));
-    command.args(socket).args(words.split_whitespace());
-    let ran = timeout(BOUND, command.kill_on_drop(true).output()).await;
-    let ran = ran
-        .unwrap_or_else(|_| panic!("gracefulctl {words} does not end"))
-        .unwrap();
-    Ran {
-        status: ran.status.code().unwrap(),
-        out: String::from_utf8(ran.stdout).unwrap(),
-        err: String::from_utf8(ran.stderr).unwrap(),
-    }
-}
+use support::{get, text, until};
 
 /// Waits until a process that took over serves; returns where.
 async fn serves(process: &mut Process, generation: u32) -> SocketAddr {

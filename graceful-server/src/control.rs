@@ -3,9 +3,7 @@
 use std::{future::pending, sync::Arc};
 
 use graceful_layer::{Report, Tracker};
-use graceful_listener::{
-    ControlCommand, ControlRequest, ControlSocket, HandoffError, HandoffListener,
-};
+use graceful_listener::{ControlCommand, ControlRequest, ControlSocket, HandoffListener};
 use tokio::sync::mpsc;
 
 use crate::restart::{Ask, RestartError, chain};
@@ -118,9 +116,6 @@ impl Control {
     fn restart(&self, command: ControlCommand) {
         let reply = move |outcome: Result<u32, RestartError>| match outcome {
             Ok(pid) => command.done(format!("process {pid} serves")),
-            Err(error) if error.handoff().is_some_and(HandoffError::is_supervised) => {
-                command.done("the supervisor replaces this process; its log says how that ends");
-            }
             Err(error) => command.failed(chain(&error)),
         };
         let _ = self.restarts.send(Ask {

@@ -122,6 +122,8 @@ struct Server {
     on_serving: Option<Box<dyn FnMut() + Send>>,
     successor: SuccessorBuilder,
     attempts: JoinSet<Attempt>,
+    /// Restarts that the supervisor of this process was asked for: their outcome is heard while this process drains.
+    asked: JoinSet<()>,
     handover: Option<Handover>,
     /// The same after it has said that it ends on purpose.
     left: Option<Handover>,
@@ -162,6 +164,7 @@ impl Server {
             on_serving: None,
             successor,
             attempts,
+            asked: JoinSet::new(),
             handover,
             left: None,
             hurry: Box::pin(pending()),

@@ -57,6 +57,9 @@ enum Kind {
     NobodyThere {
         path: PathBuf,
     },
+    NotReplaced {
+        reason: String,
+    },
     NotServing,
     Protocol {
         what: String,
@@ -125,7 +128,7 @@ impl HandoffError {
 
     /// This process is a supervisor's worker ([`is_worker`](crate::is_worker)), and the supervisor
     /// was asked to replace it: it starts the next worker and tells this one to end. What becomes
-    /// of that is in the supervisor's log.
+    /// of that is in the supervisor's log; [`ask_supervisor`](crate::ask_supervisor) waits for it.
     pub fn is_supervised(&self) -> bool {
         matches!(*self.0, Kind::Supervised)
     }
@@ -135,9 +138,10 @@ impl HandoffError {
         matches!(*self.0, Kind::Aborted { .. })
     }
 
-    /// The server was asked for something ([`command`](crate::command())) and did not do it.
+    /// The server was asked for something ([`command`](crate::command())), or a supervisor for a
+    /// restart ([`ask_supervisor`](crate::ask_supervisor)), and did not do it.
     pub fn is_failed(&self) -> bool {
-        matches!(*self.0, Kind::Failed { .. })
+        matches!(*self.0, Kind::Failed { .. } | Kind::NotReplaced { .. })
     }
 
     /// No server is behind the path of the control socket.
@@ -238,6 +242,10 @@ impl HandoffError {
         Self::new(Kind::NobodyThere { path })
     }
 
+    pub(super) fn not_replaced(reason: String) -> Self {
+        Self::new(Kind::NotReplaced { reason })
+    }
+
     pub(super) fn not_serving() -> Self {
         Self::new(Kind::NotServing)
     }
@@ -331,6 +339,9 @@ impl fmt::Display for HandoffError {
             Kind::NobodyThere { path } => {
                 write!(f, "no server answers at {}", path.display())
             }
+            Kind::NotReplaced { reason } => {
+                write!(f, "the supervisor did not replace this process: {reason}")
+            }
             Kind::NotServing => f.write_str(
                 "this process has not taken over itself yet; wait for `ready` before a successor",
             ),
@@ -362,7 +373,8 @@ impl fmt::Display for HandoffError {
                  (`take_over`), or start it under an init such as `docker run --init`",
             ),
             Kind::Supervised => f.write_str(
-                "this process is a worker, and its supervisor was asked to replace it; see its log",
+                "this process is a worker, and its supervisor was asked to replace it; what becomes of \
+                 that is in its log",
             ),
         }
     }

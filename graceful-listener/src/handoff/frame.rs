@@ -12,7 +12,7 @@
 //! | 5 EXTEND | u64 ms | new | I need that much longer, from now |
 //! | 6 COMMIT | | old | the listeners are yours: accept |
 //! | 7 ABORT | reason | either | no hand-over; the old one goes on |
-//! | 8 TRIGGER | | old, or a worker to its supervisor | somebody asked me for a restart: it is yours to do |
+//! | 8 TRIGGER | u64 id, if not 0 | old, or a worker to its supervisor | somebody asked me for a restart: it is yours to do, and OUTCOME answers `id` |
 //! | 9 HURRY | u64 ms, u32 spare | new | be gone within; or if any are spare, tell your predecessor so, with one less |
 //! | 10 RECLAIM | | old | I accept again |
 //! | 11 CONN | u64 id, u32 listener, u64 requests, peer, unread bytes | old | an idle connection, one descriptor |
@@ -23,6 +23,7 @@
 //! | 16 BESIDE | | old | accept, as I do too; COMMIT or ABORT follows |
 //! | 128 LEAVE | | new | I end on purpose: do not take the listeners back |
 //! | 129 TAKES | | new, before READY | once you have committed I take idle connections |
+//! | 130 OUTCOME | u64 id, u8 what, u32 pid, reason | supervisor | of TRIGGER `id`: 0 it is heard, 1 `pid` serves, 2 it failed |
 //!
 //! Rules for a peer of another version: both take the highest version that both ranges of HELLO
 //! contain, and part when there is none. Fields may be appended to a payload; a reader skips what
@@ -42,12 +43,23 @@ pub(super) const HEADER: usize = 5;
 const SKIPPABLE: u8 = 0x80;
 const LEAVE: u8 = 0x80;
 const TAKES: u8 = 0x81;
+const OUTCOME: u8 = 0x82;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
     pub(super) versions: (u16, u16),
     pub(super) pid: u32,
     pub(super) generation: u32,
+}
+
+/// What becomes of a restart that a worker has asked its supervisor for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The question has been heard, and is answered.
+    Heard,
+    /// This process serves in the worker's place.
+    Serves(u32),
+    Failed(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +85,9 @@ pub(super) enum Frame {
     Abort {
         reason: String,
     },
-    Trigger,
+    Trigger {
+        id: u64,
+    },
     Hurry {
         ms: u64,
         spare: u32,
@@ -101,6 +115,10 @@ pub(super) enum Frame {
     Beside,
     Leave,
     Takes,
+    Outcome {
+        id: u64,
+        outcome: Outcome,
+    },
     /// Of a later version, to be skipped.
     Unknown {
         kind: u8,
@@ -164,7 +182,9 @@ impl Frame {
             7 => Self::Abort {
                 reason: r.string()?,
             },
-            8 => Self::Trigger,
+            8 => Self::Trigger {
+                id: if payload.is_empty() { 0 } else { r.u64()? },
+            },
             9 => Self::Hurry {
                 ms: r.u64()?,
                 spare: r.u32()?,
@@ -190,6 +210,10 @@ impl Frame {
             16 => Self::Beside,
             LEAVE => Self::Leave,
             TAKES => Self::Takes,
+            OUTCOME => Self::Outcome {
+                id: r.u64()?,
+                outcome: Outcome::read(&mut r)?,
+            },
             kind if kind >= SKIPPABLE => Self::Unknown { kind },
             _ => return Err("a frame of a type that must not be skipped is unknown here"),
         })
@@ -205,7 +229,7 @@ impl Frame {
             Self::Extend { .. } => 5,
             Self::Commit => 6,
             Self::Abort { .. } => 7,
-            Self::Trigger => 8,
+            Self::Trigger { .. } => 8,
             Self::Hurry { .. } => 9,
             Self::Reclaim => 10,
             Self::Conn { .. } => 11,
@@ -216,6 +240,7 @@ impl Frame {
             Self::Beside => 16,
             Self::Leave => LEAVE,
             Self::Takes => TAKES,
+            Self::Outcome { .. } => OUTCOME,
             Self::Unknown { kind } => *kind,
         }
     }
@@ -265,8 +290,11 @@ impl Frame {
             }
             Self::ConnAck { id, taken } => _ = w.u64(*id).u8((*taken).into()),
             Self::Answer { status, text } => _ = w.u8(*status).bytes(text.as_bytes()),
+            // As it was before it could be answered.
+            Self::Trigger { id: 0 } => {}
+            Self::Trigger { id } => _ = w.u64(*id),
+            Self::Outcome { id, outcome } => outcome.write(w.u64(*id)),
             Self::Commit
-            | Self::Trigger
             | Self::Reclaim
             | Self::Delivered
             | Self::Beside
@@ -274,6 +302,26 @@ impl Frame {
             | Self::Takes
             | Self::Unknown { .. } => {}
         }
+    }
+}
+
+impl Outcome {
+    fn write(&self, w: &mut Writer) {
+        let (what, pid, reason) = match self {
+            Self::Heard => (0, 0, ""),
+            Self::Serves(pid) => (1, *pid, ""),
+            Self::Failed(reason) => (2, 0, reason.as_str()),
+        };
+        w.u8(what).u32(pid).bytes(reason.as_bytes());
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(match (r.u8()?, r.u32()?, r.string()?) {
+            (1, pid, _) => Self::Serves(pid),
+            (2, _, reason) => Self::Failed(reason),
+            // What a later version may say before the end.
+            _ => Self::Heard,
+        })
     }
 }
 

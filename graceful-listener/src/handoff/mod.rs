@@ -3,6 +3,7 @@
 //! turn (`predecessor`), or asks a running process for its place (`takeover`) at its `control`
 //! socket. Between them a `channel` carries `frame`s.
 
+mod asking;
 mod attempt;
 mod candidate;
 mod channel;
@@ -33,6 +34,7 @@ mod successor;
 mod takeover;
 mod worker;
 
+pub use self::asking::{RestartRequest, ask_supervisor};
 pub use self::candidate::Candidate;
 pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command};
 pub use self::error::HandoffError;

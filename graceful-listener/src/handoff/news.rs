@@ -65,6 +65,7 @@ impl Predecessor {
                 return Some(news);
             }
         }
+        self.questions.close();
         self.own(log::promoted).then_some(News::Committed)
     }
 
@@ -75,7 +76,11 @@ impl Predecessor {
                 self.own(log::committed);
                 Some(News::Committed)
             }
-            Frame::Trigger => Some(News::Restart),
+            Frame::Trigger { .. } => Some(News::Restart),
+            Frame::Outcome { id, outcome } => {
+                self.questions.hear(id, outcome);
+                None
+            }
             Frame::Abort { .. } => Some(News::Dismissed),
             _ => None,
         }

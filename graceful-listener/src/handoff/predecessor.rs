@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::asking::Questions;
 use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::Frame;
@@ -21,7 +22,7 @@ pub(crate) struct Predecessor {
     pub(super) channel: Arc<Channel>,
     generation: u32,
     /// Whether it is a supervisor, which stays.
-    supervises: bool,
+    pub(super) supervises: bool,
     delivered: Mutex<Vec<Delivered>>,
     /// The names of what was delivered, by position.
     pub(super) names: Vec<String>,
@@ -33,6 +34,8 @@ pub(crate) struct Predecessor {
     pub(super) serving: AtomicBool,
     /// The listeners are its own: the predecessor has let go of them, or is gone.
     pub(super) owning: AtomicBool,
+    /// Restarts that it was asked for, as a supervisor.
+    pub(super) questions: Questions,
     outcome: OnceCell<Result<(), HandoffError>>,
 }
 
@@ -51,6 +54,7 @@ impl Predecessor {
             ready_sent: AtomicBool::new(false),
             serving: AtomicBool::new(false),
             owning: AtomicBool::new(false),
+            questions: Questions::default(),
             outcome: OnceCell::new(),
         }
     }
@@ -247,7 +251,7 @@ pub(super) fn asked_supervisor() -> bool {
             predecessor.serving.load(Ordering::Acquire)
                 && predecessor
                     .channel
-                    .post(&Frame::Trigger, Vec::new())
+                    .post(&Frame::Trigger { id: 0 }, Vec::new())
                     .is_ok()
         }
         _ => false,
@@ -300,7 +304,7 @@ mod tests {
     async fn only_commit_lets_it_serve_whatever_else_is_said_before() {
         let (predecessor, old) = imagined();
         for frame in [
-            Frame::Trigger,
+            Frame::Trigger { id: 0 },
             Frame::Hurry { ms: 1, spare: 0 },
             Frame::Unknown { kind: 200 },
         ] {

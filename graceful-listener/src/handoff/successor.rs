@@ -423,7 +423,7 @@ impl Handover {
     pub fn forward(&self) {
         if let Some(started) = self.0.started() {
             // One that is gone is heard of by `gone`.
-            let _ = started.channel.post(&Frame::Trigger, Vec::new());
+            let _ = started.channel.post(&Frame::Trigger { id: 0 }, Vec::new());
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::timeout;
 
+use super::asking::RestartRequest;
 use super::channel::Channel;
 use super::frame::Frame;
 use super::started::{Heard, Started};
@@ -32,11 +33,11 @@ pub struct Worker {
 }
 
 /// What a worker does, from [`Worker::news`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum WorkerNews {
-    /// It was asked for a restart, and that is the supervisor's to do.
-    AsksForRestart,
+    /// It was asked for a restart, and that is the supervisor's to do. It may wait for the outcome.
+    AsksForRestart(RestartRequest),
     /// It begins to end on purpose ([`leave`](crate::leave)): nobody has to come after it, and
     /// whoever holds its listeners should close them.
     Leaves,
@@ -107,7 +108,10 @@ impl Worker {
     pub async fn news(&mut self) -> io::Result<WorkerNews> {
         loop {
             match self.started.hear().await {
-                Heard::Frame(Frame::Trigger) => return Ok(WorkerNews::AsksForRestart),
+                Heard::Frame(Frame::Trigger { id }) => {
+                    let request = RestartRequest::new(&self.started.channel, id);
+                    return Ok(WorkerNews::AsksForRestart(request));
+                }
                 Heard::Frame(Frame::Leave) => return Ok(WorkerNews::Leaves),
                 Heard::Frame(_) => {}
                 Heard::Exit(_) | Heard::Trouble(_) => break,

@@ -50,6 +50,14 @@ impl Server {
             });
             return;
         }
+        if beside && graceful_listener::is_worker() {
+            return answer(reply, Err(RestartError::not_beside()));
+        }
+        if candidate.is_none() {
+            if let Some(outcome) = graceful_listener::ask_supervisor() {
+                return self.wait_for_supervisor(outcome, reply);
+            }
+        }
         self.manager.restarting();
         let (mut listeners, successor) = (self.listeners(), self.successor.clone());
         listeners.extend(self.control.listener());
@@ -65,6 +73,22 @@ impl Server {
                 Err(error) => Err(error),
             };
             Attempt { outcome, reply }
+        });
+    }
+
+    /// The supervisor starts the next worker. Once that serves this one is told to drain, and it ends only when whoever
+    /// wants to know has heard of it.
+    fn wait_for_supervisor(
+        &mut self,
+        outcome: impl Future<Output = Result<u32, HandoffError>> + Send + 'static,
+        reply: Reply,
+    ) {
+        log::left_to_supervisor();
+        let held = self.tracker.beacon("a restart by the supervisor");
+        while self.asked.try_join_next().is_some() {}
+        self.asked.spawn(async move {
+            answer(reply, outcome.await.map_err(RestartError::from));
+            drop(held);
         });
     }
 
@@ -191,12 +215,8 @@ impl Server {
 }
 
 fn answer(reply: Reply, outcome: Result<u32, RestartError>) {
-    match &outcome {
-        Err(error) if error.handoff().is_some_and(HandoffError::is_supervised) => {
-            log::left_to_supervisor();
-        }
-        Err(error) => log::not_restarted(chain(error)),
-        Ok(_) => {}
+    if let Err(error) = &outcome {
+        log::not_restarted(chain(error));
     }
     if let Some(reply) = reply {
         reply(outcome);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use graceful_listener::{HandoffError, HandoffListener, Handover, Worker, ready};
+use graceful_listener::{HandoffError, HandoffListener, Handover, RestartRequest, Worker, ready};
 use graceful_signal::SignalKind;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ use super::{
     signals::{Order, Orders, came_from_the_terminal},
     workers::{End, News, Workers, after, at},
 };
-use crate::log;
+use crate::{log, restart::chain};
 
 /// A worker on its way: started, ready, committed. The outer error is that of our own predecessor.
 type Attempt = Pin<Box<dyn Future<Output = Result<Outcome, HandoffError>> + Send>>;
@@ -79,6 +79,8 @@ struct Run {
     manager: Manager,
     generation: u32,
     attempt: Option<Attempt>,
+    /// The worker's request that it answers.
+    asked: Option<RestartRequest>,
     examination: Option<Examination>,
     /// When the next worker is started after a crash.
     retry: Option<Instant>,
@@ -95,6 +97,7 @@ impl Run {
             workers,
             manager: Manager::from_env(),
             attempt: None,
+            asked: None,
             examination: None,
             retry: None,
             stopping: false,
@@ -108,7 +111,7 @@ impl Run {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Restart => self.restart(),
+            Order::Restart => self.restart(None),
             Order::Stop(kind) => self.stop(kind),
             Order::Pass(kind) => self.workers.signal(kind, false),
             Order::Upgrade => self.examine(),
@@ -132,12 +135,22 @@ impl Run {
         }));
     }
 
-    fn restart(&mut self) {
-        if self.stopping || self.attempt.is_some() {
-            return log::worker_not_started(
-                "a worker is being started already, or the service is stopping",
-            );
+    /// `asked` is whoever waits for the outcome.
+    fn restart(&mut self, asked: Option<RestartRequest>) {
+        let refusal = match self.stopping {
+            true => Some("the service is stopping"),
+            false => self
+                .attempt
+                .is_some()
+                .then_some("a worker is being started already; wait for it"),
+        };
+        if let Some(refusal) = refusal {
+            if let Some(asked) = asked {
+                asked.failed(refusal);
+            }
+            return log::worker_not_started(refusal);
         }
+        self.asked = asked;
         if self.workers.serving().is_some() {
             self.manager.restarting();
         }
@@ -146,14 +159,22 @@ impl Run {
 
     fn attempted(&mut self, outcome: Outcome) {
         self.attempt = None;
+        let asked = self.asked.take();
         match outcome {
             Ok(worker) => {
+                // Before that one is told to end, which is the one that was asked.
+                if let Some(asked) = asked {
+                    asked.serves(worker.pid());
+                }
                 self.generation = self.generation.saturating_add(1);
                 log::worker_serves(&worker);
                 self.manager.serving(format!("{worker} serves"));
                 self.workers.replace(worker, self.supervisor.drain_timeout);
             }
             Err(error) => {
+                if let Some(asked) = asked {
+                    asked.failed(chain(&error));
+                }
                 log::worker_not_started(&error);
                 match self.workers.serving() {
                     Some(worker) => {
@@ -171,7 +192,7 @@ impl Run {
 
     fn hear(&mut self, news: News) {
         match news {
-            News::AsksForRestart => self.restart(),
+            News::AsksForRestart(request) => self.restart(Some(request)),
             News::Leaves if self.stopping => self.supervisor.listeners.clear(),
             // It was stopped behind our back, or somebody took over from it, who then has the paths.
             News::Leaves => {
@@ -233,6 +254,9 @@ impl Run {
         self.stopping = true;
         self.manager.stopping();
         self.attempt = None;
+        if let Some(asked) = self.asked.take() {
+            asked.failed("the service is stopping");
+        }
         self.retry = None;
         self.supervisor
             .listeners

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use graceful_listener::{Worker, WorkerNews, generation};
+use graceful_listener::{RestartRequest, Worker, WorkerNews, generation};
 use graceful_signal::SignalKind;
 use tokio::time::{Instant, sleep_until};
 
@@ -24,7 +24,7 @@ pub(super) struct Held {
 
 /// What is heard.
 pub(super) enum News {
-    AsksForRestart,
+    AsksForRestart(RestartRequest),
     /// The one that serves begins to end on purpose.
     Leaves,
     Ended(End),
@@ -126,7 +126,12 @@ impl Workers {
             let held = &mut self.0[index];
             let serves = !held.worker.is_replaced();
             match news {
-                Ok(WorkerNews::AsksForRestart) if serves => return News::AsksForRestart,
+                Ok(WorkerNews::AsksForRestart(request)) if serves => {
+                    return News::AsksForRestart(request);
+                }
+                Ok(WorkerNews::AsksForRestart(request)) => {
+                    request.failed("another worker serves by now; ask that one");
+                }
                 Ok(WorkerNews::Leaves) => {
                     held.leaves = true;
                     if serves {

@@ -21,10 +21,13 @@ fn state(size: usize) -> Frame {
 #[tokio::test]
 async fn frames_arrive_in_order_and_then_the_end() {
     let (one, other) = ends();
-    assert!(one.post(&Frame::Trigger, vec![]).unwrap());
+    assert!(one.post(&Frame::Trigger { id: 0 }, vec![]).unwrap());
     assert!(one.post(&Frame::Commit, vec![]).unwrap());
     drop(one);
-    assert_eq!(other.recv().await.unwrap().unwrap().frame, Frame::Trigger);
+    assert_eq!(
+        other.recv().await.unwrap().unwrap().frame,
+        Frame::Trigger { id: 0 }
+    );
     assert_eq!(other.recv().await.unwrap().unwrap().frame, Frame::Commit);
     assert!(other.recv().await.unwrap().is_none());
 }
@@ -96,7 +99,7 @@ fn descriptors_arrive_close_on_exec_with_the_frame_that_names_them() {
         unread: vec![],
     };
     let (fd, _keep) = UnixStream::pair().unwrap();
-    one.post(&Frame::Trigger, vec![]).unwrap();
+    one.post(&Frame::Trigger { id: 0 }, vec![]).unwrap();
     one.post(&conn, vec![Arc::new(fd.into())]).unwrap();
     one.post(&Frame::Commit, vec![]).unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);

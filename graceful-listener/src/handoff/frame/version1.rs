@@ -56,6 +56,10 @@ fn answer(status: u8, text: &str) -> Frame {
     Frame::Answer { status, text }
 }
 
+fn outcome(outcome: Outcome) -> Frame {
+    Frame::Outcome { id: 5, outcome }
+}
+
 fn frames() -> Vec<(&'static str, Frame)> {
     let listeners = |total, records| Frame::Listeners { total, records };
     let hello = Hello {
@@ -92,7 +96,8 @@ fn frames() -> Vec<(&'static str, Frame)> {
                 reason: "why".into(),
             },
         ),
-        ("TRIGGER", Frame::Trigger),
+        ("TRIGGER", Frame::Trigger { id: 0 }),
+        ("TRIGGER-answered", Frame::Trigger { id: 5 }),
         ("HURRY", Frame::Hurry { ms: 1000, spare: 2 }),
         ("RECLAIM", Frame::Reclaim),
         ("CONN", conn),
@@ -112,6 +117,9 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("BESIDE", Frame::Beside),
         ("LEAVE", Frame::Leave),
         ("TAKES", Frame::Takes),
+        ("OUTCOME-heard", outcome(Outcome::Heard)),
+        ("OUTCOME-serves", outcome(Outcome::Serves(7))),
+        ("OUTCOME-failed", outcome(Outcome::Failed("why not".into()))),
     ]
 }
 

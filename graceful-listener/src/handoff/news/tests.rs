@@ -124,7 +124,7 @@ async fn what_is_decided_while_both_serve_is_heard_once() {
         if !dies {
             old.post(&Frame::Commit, Vec::new()).unwrap();
         }
-        old.post(&Frame::Trigger, Vec::new()).unwrap();
+        old.post(&Frame::Trigger { id: 0 }, Vec::new()).unwrap();
         drop(old);
         if !dies {
             assert!(matches!(predecessor.news().await, Some(News::Committed)));
