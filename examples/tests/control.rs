@@ -211,6 +211,33 @@ async fn a_process_that_fails_after_it_asked_or_dies_after_it_took_over_costs_no
     assert_eq!(exit(last).await, 0);
 }
 
+/// Its addresses are wrong, but for those of the operators: with it nobody would serve.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_claims_no_service_listener_does_not_take_over() {
+    let control = Control::new();
+    let server = control.server(&[]).await;
+    let loops = Loops::fresh(server.addr);
+    let admin = server.admin.to_string();
+    for (nth, admin) in ["127.0.0.1:0", &admin, "127.0.0.2:0"].iter().enumerate() {
+        let flags = "--listen 127.0.0.2:0 --takeover --admin";
+        let args: Vec<_> = flags
+            .split(' ')
+            .chain([*admin, "--control", &control.path])
+            .collect();
+        let wrong = Process::start(BINARY.as_ref(), &args);
+        assert_eq!(wrong.exit().await, 3);
+        assert!(wrong.log().contains("claims none"), "{}", wrong.log());
+        server.process.logged(nth + 1, "claims none").await;
+        assert_eq!(control.status().await["generation"], 0);
+        loops.answer(100).await;
+    }
+    let mut next = control.candidate(&[]);
+    serves(&mut next, 1).await;
+    loops.answer(100).await;
+    loops.stop().await.assert_all_answered();
+    assert_eq!(server.process.exit().await, 0);
+}
+
 #[tokio::test]
 async fn with_nobody_to_take_over_from_a_process_is_the_first() {
     let control = Control::new();

@@ -235,6 +235,33 @@ fn a_takeover_that_fails_changes_nothing() {
 }
 
 #[test]
+fn a_candidate_that_claims_no_listener_is_refused_and_one_that_drops_some_is_not() {
+    let folder = Folder::new();
+    let path = folder.path("control");
+    let (mut old, addr) = start(server("127.0.0.1:0 127.0.0.2:0", &path));
+    let other = old.line("listening ");
+    let before = who(&addr);
+    // Elsewhere, and nowhere: the control socket alone is no service.
+    for addrs in ["127.0.0.3:0", "127.0.0.3:0 127.0.0.4:0"] {
+        let mut new = Process::start(candidate(addrs, &path));
+        assert!(
+            new.line("called off: ")
+                .starts_with("failed nothing-claimed: ")
+        );
+        assert!(old.line("failed ").starts_with("nothing-claimed: "));
+        assert!(new.exit().success());
+        assert_eq!(who(&addr), before);
+        assert_eq!(who(&other), before);
+        assert_eq!(command(&path, "who", PATIENCE).unwrap(), before);
+    }
+    let (_new, kept) = start(candidate("127.0.0.2:0 127.0.0.3:0", &path));
+    assert_eq!(kept, other);
+    assert!(old.exit().success());
+    assert_ne!(who(&other), before);
+    TcpStream::connect(&addr).unwrap_err();
+}
+
+#[test]
 fn a_candidate_is_told_why_it_is_refused() {
     let folder = Folder::new();
     let path = folder.path("control");

@@ -41,6 +41,10 @@ pub(super) struct Attempt {
     started: Option<Started>,
     rollback: Option<Rollback>,
     greeted: bool,
+    /// Positions of the listeners that clients come to.
+    service: Vec<u32>,
+    /// Whether the successor has asked for this, and was not started here.
+    asked: bool,
     /// Positions of the listeners that the successor does not want.
     unclaimed: Vec<u32>,
     /// Whether it takes idle connections, and those on their way to it.
@@ -58,6 +62,7 @@ impl Attempt {
     pub(super) fn begin(
         plan: Plan,
         listeners: Vec<Arc<dyn Carry>>,
+        service: Vec<u32>,
         candidate: Option<Candidate>,
     ) -> Result<Self, HandoffError> {
         if let Err(error) = process::trigger() {
@@ -66,11 +71,18 @@ impl Attempt {
             }
             return Err(error);
         }
-        Ok(Self::new(plan, listeners, candidate))
+        Ok(Self::new(plan, listeners, service, candidate))
     }
 
-    fn new(plan: Plan, listeners: Vec<Arc<dyn Carry>>, candidate: Option<Candidate>) -> Self {
+    fn new(
+        plan: Plan,
+        listeners: Vec<Arc<dyn Carry>>,
+        service: Vec<u32>,
+        candidate: Option<Candidate>,
+    ) -> Self {
         Self {
+            service,
+            asked: candidate.is_some(),
             candidate,
             patience: Patience::new(plan.ready_timeout),
             plan,
@@ -271,7 +283,10 @@ impl Attempt {
             },
             Frame::Ready { unclaimed } if self.greeted => {
                 self.unclaimed = unclaimed;
-                Some(Event::Ready)
+                match self.would_end_the_service() {
+                    true => Some(self.fail(Event::Lost, HandoffError::nothing_claimed())),
+                    false => Some(Event::Ready),
+                }
             }
             Frame::Extend { ms } if self.greeted => {
                 self.patience.ask(Duration::from_millis(ms));
@@ -288,6 +303,13 @@ impl Attempt {
                 Some(self.fail(Event::Lost, HandoffError::protocol(what)))
             }
         }
+    }
+
+    /// Whether nobody would serve any more where clients come. A successor that was started here runs by this
+    /// process's own configuration and may have moved elsewhere; one that asked has another.
+    fn would_end_the_service(&self) -> bool {
+        let unwanted = |index| self.unclaimed.contains(index);
+        self.asked && !self.service.is_empty() && self.service.iter().all(unwanted)
     }
 
     /// Writes COMMIT or BESIDE if there is still somebody to read it. The successor has read all there

@@ -57,6 +57,7 @@ enum Kind {
     NobodyThere {
         path: PathBuf,
     },
+    NothingClaimed,
     NotReplaced {
         reason: String,
     },
@@ -165,6 +166,13 @@ impl HandoffError {
         matches!(*self.0, Kind::Vetoed { .. })
     }
 
+    /// A process that asked to take over ([`take_over`](crate::take_over)) claims none of the listeners that clients
+    /// come to: it has other addresses or names for them, and the service would end with the old process. Both sides
+    /// hear of it, and the old process serves on.
+    pub fn is_nothing_claimed(&self) -> bool {
+        matches!(*self.0, Kind::NothingClaimed)
+    }
+
     /// The application state for the successor is too large; nothing was started.
     pub fn is_bad_state(&self) -> bool {
         matches!(*self.0, Kind::BadState { .. })
@@ -240,6 +248,10 @@ impl HandoffError {
 
     pub(super) fn nobody_there(path: PathBuf) -> Self {
         Self::new(Kind::NobodyThere { path })
+    }
+
+    pub(super) fn nothing_claimed() -> Self {
+        Self::new(Kind::NothingClaimed)
     }
 
     pub(super) fn not_replaced(reason: String) -> Self {
@@ -339,6 +351,10 @@ impl fmt::Display for HandoffError {
             Kind::NobodyThere { path } => {
                 write!(f, "no server answers at {}", path.display())
             }
+            Kind::NothingClaimed => f.write_str(
+                "the process that asked to take over claims none of the service's listeners; give it the addresses \
+                 and names that they have, at least one of them",
+            ),
             Kind::NotReplaced { reason } => {
                 write!(f, "the supervisor did not replace this process: {reason}")
             }

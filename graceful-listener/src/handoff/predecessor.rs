@@ -26,9 +26,15 @@ pub(crate) struct Predecessor {
     delivered: Mutex<Vec<Delivered>>,
     /// The names of what was delivered, by position.
     pub(super) names: Vec<String>,
+    /// Positions of those that clients come to.
+    service: Vec<u32>,
+    /// Whether this process has asked for its place, and was not started by it.
+    pub(super) asked: bool,
     pub(super) takes_connections: AtomicBool,
     states: Mutex<Vec<(String, InheritedState)>>,
     declined: OnceLock<String>,
+    /// READY said that nobody would serve here where clients come.
+    claims_nothing: AtomicBool,
     ready_sent: AtomicBool,
     /// It may accept.
     pub(super) serving: AtomicBool,
@@ -42,15 +48,23 @@ pub(crate) struct Predecessor {
 impl Predecessor {
     pub(super) fn new(channel: Channel, legacy: Legacy) -> Self {
         let name = |delivered: &Delivered| delivered.record.name.clone();
+        let serves = |(_, delivered): &(u32, &Delivered)| delivered.record.serves();
         Self {
             channel: Arc::new(channel),
             generation: legacy.generation,
             names: legacy.delivered.iter().map(name).collect(),
+            service: (0..)
+                .zip(&legacy.delivered)
+                .filter(serves)
+                .map(|(index, _)| index)
+                .collect(),
+            asked: false,
             takes_connections: AtomicBool::new(false),
             supervises: legacy.worker,
             delivered: Mutex::new(legacy.delivered),
             states: Mutex::new(legacy.states),
             declined: OnceLock::new(),
+            claims_nothing: AtomicBool::new(false),
             ready_sent: AtomicBool::new(false),
             serving: AtomicBool::new(false),
             owning: AtomicBool::new(false),
@@ -109,6 +123,9 @@ impl Predecessor {
         }
         if !self.ready_sent.swap(true, Ordering::AcqRel) {
             let unclaimed = inherited::settle_delivered();
+            let nothing = self.service.iter().all(|index| unclaimed.contains(index));
+            let nothing = self.asked && !self.service.is_empty() && nothing;
+            self.claims_nothing.store(nothing, Ordering::Release);
             if self.takes_connections.load(Ordering::Acquire) {
                 let _ = self.channel.post(&Frame::Takes, Vec::new());
             }
@@ -116,7 +133,16 @@ impl Predecessor {
             let _ = self.channel.post(&Frame::Ready { unclaimed }, Vec::new());
         }
         loop {
-            match self.channel.recv().await?.map(|message| message.frame) {
+            let said = self.channel.recv().await?.map(|message| message.frame);
+            let decided = matches!(
+                said,
+                Some(Frame::Commit | Frame::Beside | Frame::Abort { .. })
+            );
+            // If it has let go nevertheless, it takes the listeners back when this process ends.
+            if decided && self.claims_nothing.load(Ordering::Acquire) {
+                return Err(HandoffError::nothing_claimed());
+            }
+            match said {
                 Some(Frame::Commit) => _ = self.own(log::committed),
                 Some(Frame::Beside) => log::beside(self.generation),
                 None => _ = self.own(log::promoted),
@@ -146,8 +172,9 @@ impl Predecessor {
 ///
 /// # Errors
 ///
-/// [`is_aborted`](HandoffError::is_aborted) if the predecessor called the hand-over off, and
-/// [`is_protocol`](HandoffError::is_protocol) if it cannot be understood. The predecessor then
+/// [`is_aborted`](HandoffError::is_aborted) if the predecessor called the hand-over off;
+/// [`is_nothing_claimed`](HandoffError::is_nothing_claimed) if this process asked for its place and
+/// has claimed nothing that clients come to; and [`is_protocol`](HandoffError::is_protocol) if it cannot be understood. The predecessor then
 /// goes on serving, and this process must not: it should end.
 pub async fn ready() -> Result<(), HandoffError> {
     match heritage() {

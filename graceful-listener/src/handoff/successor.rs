@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::attempt::Attempt;
 use super::candidate::Candidate;
+use super::control::NAME;
 use super::error::HandoffError;
 use super::exec::exec;
 use super::frame::Frame;
@@ -206,13 +207,19 @@ impl SuccessorBuilder {
     /// must not be PID 1. If it fails it is told why, but not ended: that is for whoever started
     /// it. Pass the [`ControlSocket`](crate::ControlSocket)'s listener with the others.
     ///
+    /// It has a command line of its own, so it may have been given other addresses. If it claims
+    /// none of `listeners`, the control socket apart, the attempt fails: the service would end.
+    /// What is [carried](Self::carry) beside them does not count. Listeners may be added and
+    /// removed as in any hand-over, as long as one is kept; to move a service to another address
+    /// altogether, have it listen on both for one generation.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future rolls back, and the candidate is told.
     ///
     /// # Errors
     ///
-    /// As for [`start`](Self::start). Of a candidate that ended the exit status is not known.
+    /// As for [`start`](Self::start), and [`is_nothing_claimed`](HandoffError::is_nothing_claimed). Of a candidate that ended the exit status is not known.
     pub async fn adopt(
         &self,
         candidate: Candidate,
@@ -226,10 +233,15 @@ impl SuccessorBuilder {
         listeners: &[&HandoffListener],
         candidate: Option<Candidate>,
     ) -> Result<Successor, HandoffError> {
+        let serves = |(_, listener): &(u32, &&HandoffListener)| listener.name() != NAME;
+        let service = (0..).zip(listeners).filter(serves).map(|(index, _)| index);
+        let service = service.collect();
         let listeners = listeners.iter().map(|listener| Carried::from(*listener));
-        let carried = listeners.chain(self.0.carried.iter().cloned());
+        let mut plan = self.0.clone();
+        // The attempt holds each for as long as it may want it back, and no longer.
+        let carried = listeners.chain(std::mem::take(&mut plan.carried));
         let carried = carried.map(|one| one.0).collect();
-        let mut attempt = Attempt::begin(self.0.clone(), carried, candidate)?;
+        let mut attempt = Attempt::begin(plan, carried, service, candidate)?;
         match attempt.settle().await {
             State::Ready => Ok(Successor(attempt)),
             _ => Err(attempt.cause()),

@@ -59,8 +59,16 @@ impl Server {
             }
         }
         self.manager.restarting();
-        let (mut listeners, successor) = (self.listeners(), self.successor.clone());
-        listeners.extend(self.control.listener());
+        // What operators come to does not keep the service alive.
+        let operators = self
+            .aside
+            .listeners()
+            .into_iter()
+            .chain(self.control.listener());
+        let successor = operators.fold(self.successor.clone(), |successor, listener| {
+            successor.carry(&*listener)
+        });
+        let listeners = self.acceptor.listeners();
         self.attempts.spawn(async move {
             let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
             let successor = match candidate {
