@@ -218,7 +218,7 @@ async fn a_process_that_claims_no_service_listener_does_not_take_over() {
     let server = control.server(&[]).await;
     let loops = Loops::fresh(server.addr);
     let admin = server.admin.to_string();
-    for (nth, admin) in ["127.0.0.1:0", &admin, "127.0.0.2:0"].iter().enumerate() {
+    for (nth, admin) in [&*admin, "127.0.0.2:0"].iter().enumerate() {
         let flags = "--listen 127.0.0.2:0 --takeover --admin";
         let args: Vec<_> = flags
             .split(' ')

@@ -17,7 +17,7 @@ use crate::{accept::Acceptor, endpoint::Endpoint, http::Http};
 pub(crate) struct Aside {
     acceptor: Acceptor,
     tracker: Tracker,
-    /// A successor accepts on the same listeners.
+    /// Another process accepts on the same listeners: a successor, or the predecessor beside this one.
     paused: bool,
 }
 
@@ -61,7 +61,11 @@ impl Aside {
 
     /// Takes what is in the queues and finishes what is open, in half a second or so.
     pub(crate) async fn end(&mut self, watched: Pin<&mut impl Future<Output = ()>>) {
-        self.acceptor.seal();
+        match self.paused {
+            // Whoever is in the queues is the other process's to answer.
+            true => self.acceptor.close(),
+            false => _ = self.acceptor.seal(),
+        }
         self.tracker.begin();
         watched.await;
     }

@@ -15,6 +15,8 @@ pub(crate) struct Control {
     restarts: mpsc::UnboundedSender<Ask>,
     /// Who waits for the end of the stop.
     waiting: Vec<ControlCommand>,
+    /// Another process answers at the socket.
+    paused: bool,
 }
 
 impl Control {
@@ -29,6 +31,7 @@ impl Control {
             tracker,
             restarts,
             waiting,
+            paused: false,
         }
     }
 
@@ -41,9 +44,13 @@ impl Control {
     /// Waits until somebody asks for something; for ever without a socket.
     pub(crate) async fn next(&mut self) -> ControlRequest {
         match &mut self.socket {
-            Some(socket) => socket.next().await,
-            None => pending().await,
+            Some(socket) if !self.paused => socket.next().await,
+            _ => pending().await,
         }
+    }
+
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
     }
 
     /// A successor has it, and has left on purpose.

@@ -66,7 +66,9 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
         report = &mut drain => return Ok(report),
         ready = graceful_listener::ready() => ready.map_err(io::Error::from)?,
     }
-    if !graceful_listener::is_beside() {
+    if graceful_listener::is_beside() {
+        server.stand_back(true);
+    } else {
         server.alone();
     }
     server.on_serving = serve.on_serving;

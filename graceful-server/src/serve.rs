@@ -171,6 +171,10 @@ impl Serve {
     /// Starts a successor at every signal of this kind that serves beside this process, until it is decided who goes on:
     /// a restart ([`restart_on`](Self::restart_on), [`RestartTrigger::restart`]) lets the successor go on alone, and
     /// stopping the successor lets this process. See [`RestartTrigger::beside`].
+    ///
+    /// Meanwhile clients are served by both, and operators by one: the [control socket](Self::control) and the listeners
+    /// [`aside`](Self::aside) are answered by this process until it is decided, and then by whoever is left. Nobody is
+    /// refused there.
     pub fn beside_on(mut self, kind: SignalKind) -> Self {
         self.restart_kinds.push((kind, true));
         self

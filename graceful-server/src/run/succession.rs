@@ -170,6 +170,7 @@ impl Server {
             }
             Some(News::Restart) => self.attempt(None, Ask::RESTART),
             Some(News::Committed) => {
+                self.stand_back(false);
                 self.manager.serving(&self.listeners());
                 self.alone();
             }
@@ -185,6 +186,13 @@ impl Server {
         self.beside = None;
         log::parted(status);
         self.alone();
+    }
+
+    /// While two processes serve beside each other, operators are answered by the elder one: commands mean the service,
+    /// and probes are about what stays whatever becomes of the canary.
+    pub(super) fn stand_back(&mut self, back: bool) {
+        self.aside.pause(back);
+        self.control.pause(back);
     }
 
     /// Nobody serves beside this process, or no longer.
