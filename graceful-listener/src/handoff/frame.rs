@@ -14,16 +14,20 @@
 //! | 7 ABORT | reason | either | no hand-over; the old one goes on |
 //! | 8 TRIGGER | u64 id, if not 0 | old, or a worker to its supervisor | somebody asked me for a restart: it is yours to do, and OUTCOME answers `id` |
 //! | 9 HURRY | u64 ms, u32 spare | new | be gone within; or if any are spare, tell your predecessor so, with one less |
-//! | 10 RECLAIM | | old | I accept again |
-//! | 11 CONN | u64 id, u32 listener, u64 requests, peer, unread bytes | old | an idle connection, one descriptor |
+//! | 10 RECLAIM | | worker, to its supervisor | the one after me is dead, and I accept again |
+//! | 11 CONN | u64 id, u32 listener, u64 requests, peer, unread bytes, the listener's name between workers | old | an idle connection, one descriptor |
 //! | 12 CONN_ACK | u64 id, u8 taken | new | I have it, or close it yourself |
 //! | 13 COMMAND | text | control client, after its HELLO | do this; or `takeover`, and HELLO from the old one follows |
 //! | 14 ANSWER | u8 status, text | control server | done, or why not |
 //! | 15 DELIVERED | | old | you have all listeners and all state: start |
 //! | 16 BESIDE | | old | accept, as I do too; COMMIT or ABORT follows |
+//! | 17 BRIDGE | u32 pid, u8 place, u8 takes | supervisor, to workers that said RELAYS | one descriptor, a channel to worker `pid`: 0 it was before you and moves its connections to you; 1 it comes after you and serves |
 //! | 128 LEAVE | | new | I end on purpose: do not take the listeners back |
 //! | 129 TAKES | | new, before READY | once you have committed I take idle connections |
 //! | 130 OUTCOME | u64 id, u8 what, u32 pid, reason | supervisor | of TRIGGER `id`: 0 it is heard, 1 `pid` serves, 2 it failed |
+//! | 131 AGAIN | | control server, before ABORT | you were not heard, so you may ask again |
+//! | 132 RELAYS | | worker, before READY | I hand over to the next worker by BRIDGE, and answer PREPARE |
+//! | 133 PREPARE | | supervisor | somebody is about to come after you: STATE and DELIVERED, or ABORT if that must not be |
 //!
 //! Rules for a peer of another version: both take the highest version that both ranges of HELLO
 //! contain, and part when there is none. Fields may be appended to a payload; a reader skips what
@@ -44,6 +48,9 @@ const SKIPPABLE: u8 = 0x80;
 const LEAVE: u8 = 0x80;
 const TAKES: u8 = 0x81;
 const OUTCOME: u8 = 0x82;
+const AGAIN: u8 = 0x83;
+const RELAYS: u8 = 0x84;
+const PREPARE: u8 = 0x85;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
@@ -99,6 +106,8 @@ pub(super) enum Frame {
         requests: u64,
         peer: String,
         unread: Vec<u8>,
+        /// Nothing where both know the listeners by the same numbers.
+        name: String,
     },
     ConnAck {
         id: u64,
@@ -113,12 +122,22 @@ pub(super) enum Frame {
     },
     Delivered,
     Beside,
+    Bridge {
+        pid: u32,
+        /// Whether that worker comes after this one.
+        heir: bool,
+        /// Whether it takes idle connections.
+        takes: bool,
+    },
     Leave,
     Takes,
     Outcome {
         id: u64,
         outcome: Outcome,
     },
+    Again,
+    Relays,
+    Prepare,
     /// Of a later version, to be skipped.
     Unknown {
         kind: u8,
@@ -138,7 +157,7 @@ impl Frame {
     pub(super) fn fds(&self) -> usize {
         match self {
             Self::Listeners { records, .. } => records.len(),
-            Self::Conn { .. } => 1,
+            Self::Conn { .. } | Self::Bridge { .. } => 1,
             _ => 0,
         }
     }
@@ -196,6 +215,11 @@ impl Frame {
                 requests: r.u64()?,
                 peer: r.string()?,
                 unread: r.bytes()?,
+                name: if r.0.is_empty() {
+                    String::new()
+                } else {
+                    r.string()?
+                },
             },
             12 => Self::ConnAck {
                 id: r.u64()?,
@@ -208,12 +232,20 @@ impl Frame {
             },
             15 => Self::Delivered,
             16 => Self::Beside,
+            17 => Self::Bridge {
+                pid: r.u32()?,
+                heir: flag(&mut r)?,
+                takes: flag(&mut r)?,
+            },
             LEAVE => Self::Leave,
             TAKES => Self::Takes,
             OUTCOME => Self::Outcome {
                 id: r.u64()?,
                 outcome: Outcome::read(&mut r)?,
             },
+            AGAIN => Self::Again,
+            RELAYS => Self::Relays,
+            PREPARE => Self::Prepare,
             kind if kind >= SKIPPABLE => Self::Unknown { kind },
             _ => return Err("a frame of a type that must not be skipped is unknown here"),
         })
@@ -238,9 +270,13 @@ impl Frame {
             Self::Answer { .. } => 14,
             Self::Delivered => 15,
             Self::Beside => 16,
+            Self::Bridge { .. } => 17,
             Self::Leave => LEAVE,
             Self::Takes => TAKES,
             Self::Outcome { .. } => OUTCOME,
+            Self::Again => AGAIN,
+            Self::Relays => RELAYS,
+            Self::Prepare => PREPARE,
             Self::Unknown { kind } => *kind,
         }
     }
@@ -281,12 +317,19 @@ impl Frame {
                 requests,
                 peer,
                 unread,
+                name,
             } => {
                 w.u64(*id)
                     .u32(*listener)
                     .u64(*requests)
                     .bytes(peer.as_bytes())
                     .bytes(unread);
+                if !name.is_empty() {
+                    w.bytes(name.as_bytes());
+                }
+            }
+            Self::Bridge { pid, heir, takes } => {
+                w.u32(*pid).u8((*heir).into()).u8((*takes).into());
             }
             Self::ConnAck { id, taken } => _ = w.u64(*id).u8((*taken).into()),
             Self::Answer { status, text } => _ = w.u8(*status).bytes(text.as_bytes()),
@@ -300,6 +343,9 @@ impl Frame {
             | Self::Beside
             | Self::Leave
             | Self::Takes
+            | Self::Again
+            | Self::Relays
+            | Self::Prepare
             | Self::Unknown { .. } => {}
         }
     }

@@ -204,7 +204,7 @@ fn next(channel: &Channel, deadline: Instant) -> Result<Option<Message>, Handoff
                 return Err(HandoffError::aborted(reason));
             }
             Some(Message {
-                frame: Frame::Unknown { .. },
+                frame: Frame::Again | Frame::Unknown { .. },
                 ..
             }) => {}
             message => return Ok(message),

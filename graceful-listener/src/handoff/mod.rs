@@ -5,6 +5,7 @@
 
 mod asking;
 mod attempt;
+mod bridge;
 mod candidate;
 mod channel;
 mod codec;
@@ -35,6 +36,7 @@ mod takeover;
 mod worker;
 
 pub use self::asking::{RestartRequest, ask_supervisor};
+pub use self::bridge::{Preparation, Replacement, expect_replacement, reclaimed};
 pub use self::candidate::Candidate;
 pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command};
 pub use self::error::HandoffError;

@@ -1,7 +1,7 @@
 //! The new process's side: READY, then nothing is accepted until COMMIT. Guards law 9.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -40,6 +40,14 @@ pub(crate) struct Predecessor {
     pub(super) serving: AtomicBool,
     /// The listeners are its own: the predecessor has let go of them, or is gone.
     pub(super) owning: AtomicBool,
+    /// Whether this process hands over to the next worker by itself.
+    pub(super) relays: AtomicBool,
+    /// The worker before this one, whose connections move here.
+    pub(super) elder: Mutex<Option<Arc<Channel>>>,
+    /// The predecessor itself has ended.
+    pub(super) ended: AtomicBool,
+    /// This process ends on purpose.
+    pub(super) left: AtomicBool,
     /// Restarts that it was asked for, as a supervisor.
     pub(super) questions: Questions,
     outcome: OnceCell<Result<(), HandoffError>>,
@@ -68,8 +76,24 @@ impl Predecessor {
             ready_sent: AtomicBool::new(false),
             serving: AtomicBool::new(false),
             owning: AtomicBool::new(false),
+            relays: AtomicBool::new(false),
+            elder: Mutex::default(),
+            ended: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             questions: Questions::default(),
             outcome: OnceCell::new(),
+        }
+    }
+
+    pub(super) fn elder(&self) -> MutexGuard<'_, Option<Arc<Channel>>> {
+        self.elder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says it to whoever was before this process, and to its supervisor. One that is gone does not have to know.
+    fn tell_all(&self, frame: &Frame) {
+        let _ = self.channel.post(frame, Vec::new());
+        if let Some(elder) = &*self.elder() {
+            let _ = elder.post(frame, Vec::new());
         }
     }
 
@@ -128,6 +152,9 @@ impl Predecessor {
             self.claims_nothing.store(nothing, Ordering::Release);
             if self.takes_connections.load(Ordering::Acquire) {
                 let _ = self.channel.post(&Frame::Takes, Vec::new());
+            }
+            if self.supervises && self.relays.load(Ordering::Acquire) {
+                let _ = self.channel.post(&Frame::Relays, Vec::new());
             }
             // If the predecessor is gone, the next read says so.
             let _ = self.channel.post(&Frame::Ready { unclaimed }, Vec::new());
@@ -219,10 +246,7 @@ pub fn hurry(within: Duration, spare: u32) {
     if let Heritage::Predecessor(predecessor) = heritage() {
         if predecessor.serving.load(Ordering::Acquire) {
             let ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-            // A predecessor that is gone needs no hurry.
-            let _ = predecessor
-                .channel
-                .post(&Frame::Hurry { ms, spare }, Vec::new());
+            predecessor.tell_all(&Frame::Hurry { ms, spare });
         }
     }
 }
@@ -248,8 +272,8 @@ pub fn decline(reason: &str) -> bool {
 pub fn leave() {
     if let Heritage::Predecessor(predecessor) = heritage() {
         if predecessor.serving.load(Ordering::Acquire) {
-            // A predecessor that is gone does not have to know.
-            let _ = predecessor.channel.post(&Frame::Leave, Vec::new());
+            predecessor.left.store(true, Ordering::Release);
+            predecessor.tell_all(&Frame::Leave);
         }
     }
 }

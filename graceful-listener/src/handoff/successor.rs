@@ -30,7 +30,7 @@ use crate::carried::Carried;
 /// the same arguments, the same environment but for the variables that describe how this process
 /// itself was started, and the standard input, output and error of this process.
 #[derive(Clone, Debug)]
-pub struct SuccessorBuilder(Plan);
+pub struct SuccessorBuilder(pub(super) Plan);
 
 impl SuccessorBuilder {
     /// Starts another program.
@@ -414,7 +414,7 @@ impl Beside {
 /// It keeps the listeners open that the successor has taken, whatever becomes of their handles.
 /// Dropping it changes nothing for the successor, but then nobody here learns of its end.
 #[derive(Debug)]
-pub struct Handover(Attempt);
+pub struct Handover(pub(super) Attempt);
 
 impl Handover {
     /// Returns the process number of the successor.
@@ -477,9 +477,10 @@ impl Handover {
     /// [`is_aborted`](HandoffError::is_aborted) if it is [gone](Self::gone).
     pub fn into_worker(mut self) -> Result<Worker, HandoffError> {
         let generation = self.0.generation();
+        let (takes, relays) = self.0.abilities();
         let started = self.0.release();
         let started = started.ok_or_else(|| HandoffError::aborted("the worker is gone"))?;
-        Ok(Worker::new(started, generation))
+        Ok(Worker::new(started, generation, takes, relays))
     }
 
     /// Waits, without bound, until the successor has died, and takes the listeners back.

@@ -92,6 +92,7 @@ fn a_frame_beyond_the_cap_is_refused_before_it_is_read() {
 fn descriptors_arrive_close_on_exec_with_the_frame_that_names_them() {
     let (one, other) = ends();
     let conn = Frame::Conn {
+        name: String::new(),
         id: 1,
         listener: 0,
         requests: 0,
@@ -115,6 +116,7 @@ fn descriptors_arrive_close_on_exec_with_the_frame_that_names_them() {
 fn a_frame_without_its_descriptors_or_descriptors_without_a_frame_are_refused() {
     let deadline = Instant::now() + Duration::from_secs(5);
     let conn = Frame::Conn {
+        name: String::new(),
         id: 1,
         listener: 0,
         requests: 0,

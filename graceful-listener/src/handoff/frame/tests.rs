@@ -85,6 +85,7 @@ fn frames() -> Vec<Frame> {
             requests: 3,
             peer: text(),
             unread: b"GET /".to_vec(),
+            name: text(),
         },
         Frame::ConnAck {
             id: 1,
@@ -97,19 +98,27 @@ fn frames() -> Vec<Frame> {
         },
         Frame::Delivered,
         Frame::Beside,
+        Frame::Bridge {
+            pid: 7,
+            heir: true,
+            takes: false,
+        },
         Frame::Leave,
         Frame::Takes,
         Frame::Outcome {
             id: 3,
             outcome: Outcome::Failed(text()),
         },
+        Frame::Again,
+        Frame::Relays,
+        Frame::Prepare,
         Frame::Unknown { kind: 0xff },
     ]
 }
 
 #[test]
 fn every_frame_reads_back_as_it_was_written() {
-    let kinds = (1..=16).chain([0x80, 0x81, 0x82, 0xff]);
+    let kinds = (1..=17).chain([0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0xff]);
     for (kind, frame) in kinds.zip(frames()) {
         let bytes = frame.encode();
         let (header, payload) = bytes.split_at(HEADER);
@@ -170,6 +179,24 @@ fn a_payload_that_is_cut_off_is_an_error_at_every_length() {
         // Where a field was appended later, a frame without it is whole.
         let before = match frame {
             Frame::Trigger { .. } => Some((0, Frame::Trigger { id: 0 })),
+            Frame::Conn {
+                id,
+                listener,
+                requests,
+                ref peer,
+                ref unread,
+                ref name,
+            } => Some((
+                payload.len() - 4 - name.len(),
+                Frame::Conn {
+                    id,
+                    listener,
+                    requests,
+                    peer: peer.clone(),
+                    unread: unread.clone(),
+                    name: String::new(),
+                },
+            )),
             _ => None,
         };
         for length in 0..payload.len() {
@@ -195,7 +222,7 @@ fn unknown_types_may_be_skipped_only_with_the_top_bit_set() {
             .iter()
             .any(|frame| frame.kind() == kind)
     };
-    for kind in (17..=u8::MAX).filter(|kind| !known(*kind)) {
+    for kind in (18..=u8::MAX).filter(|kind| !known(*kind)) {
         assert_eq!(Frame::decode(kind, &[]).is_ok(), kind >= 0x80, "{kind}");
     }
 }

@@ -73,6 +73,20 @@ fn frames() -> Vec<(&'static str, Frame)> {
         requests: 3,
         peer: "127.0.0.1:4711".into(),
         unread: b"GET /".to_vec(),
+        name: String::new(),
+    };
+    let named = Frame::Conn {
+        id: 1,
+        listener: 2,
+        requests: 3,
+        peer: "127.0.0.1:4711".into(),
+        unread: Vec::new(),
+        name: "http".into(),
+    };
+    let bridge = |heir, takes| Frame::Bridge {
+        pid: 7,
+        heir,
+        takes,
     };
     vec![
         ("HELLO", Frame::Hello(hello)),
@@ -101,6 +115,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("HURRY", Frame::Hurry { ms: 1000, spare: 2 }),
         ("RECLAIM", Frame::Reclaim),
         ("CONN", conn),
+        ("CONN-named", named),
         ("CONN_ACK-taken", Frame::ConnAck { id: 1, taken: true }),
         (
             "CONN_ACK-refused",
@@ -115,11 +130,16 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("ANSWER-failed", answer(1, "why not")),
         ("DELIVERED", Frame::Delivered),
         ("BESIDE", Frame::Beside),
+        ("BRIDGE-elder", bridge(false, false)),
+        ("BRIDGE-heir", bridge(true, true)),
         ("LEAVE", Frame::Leave),
         ("TAKES", Frame::Takes),
         ("OUTCOME-heard", outcome(Outcome::Heard)),
         ("OUTCOME-serves", outcome(Outcome::Serves(7))),
+        ("AGAIN", Frame::Again),
         ("OUTCOME-failed", outcome(Outcome::Failed("why not".into()))),
+        ("RELAYS", Frame::Relays),
+        ("PREPARE", Frame::Prepare),
     ]
 }
 

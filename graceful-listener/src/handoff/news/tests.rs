@@ -28,6 +28,7 @@ fn imagined(listener: &HandoffListener) -> (Predecessor, Channel) {
 
 fn frame(id: u64, listener: u32) -> Frame {
     Frame::Conn {
+        name: String::new(),
         id,
         listener,
         requests: 3,
