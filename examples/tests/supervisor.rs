@@ -154,6 +154,79 @@ async fn when_the_worker_is_killed_clients_wait_for_the_next_one() {
     assert_eq!(server.process.exit().await, 0);
 }
 
+/// It still drains, and has kept the listeners: nobody has to wait for the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_next_worker_dies_the_one_before_serves_again_until_there_is_another() {
+    let deployed = Deployed::new();
+    let mut server = supervised_program(&deployed.path, &[]).await;
+    let (supervisor, old) = (server.process.first, server.pid);
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=4000").await;
+    server.in_flight(1).await;
+    signal(supervisor, Signal::HUP);
+    let dead = server.ready(1).await;
+    deployed.put_script("exit 7");
+    signal(dead, Signal::KILL);
+    server.serves_again(old).await;
+    server.process.logged(1, "the worker serves again").await;
+    server.process.logged(1, "no new worker").await;
+    let fresh = Loops::fresh(server.addr);
+    fresh.answer(200).await;
+    assert_eq!(get(server.addr, "/").await.generation, Some(0));
+    deployed.put(Path::new(BINARY));
+    signal(supervisor, Signal::HUP);
+    server.ready(2).await;
+    fresh.answer(200).await;
+    let answer = slow.read_until("ok\n").await;
+    assert!(answer.contains("x-generation: 0"), "{answer}");
+    fresh.stop().await.assert_all_answered();
+    gone(old).await;
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+#[tokio::test]
+async fn while_a_replaced_worker_drains_operators_are_answered_by_the_next_one() {
+    let control = Control::new();
+    let mut server = supervised(&["--control", &control.path]).await;
+    let supervisor = server.process.first;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=3000").await;
+    server.in_flight(1).await;
+    let old = server.pid;
+    signal(supervisor, Signal::HUP);
+    let new = server.ready(1).await.as_raw_nonzero().get();
+    server.process.logged(1, "handed over to a successor").await;
+    for _ in 0..30 {
+        assert_eq!(control.status().await["pid"], new);
+        assert_eq!(server.status().await["pid"], new);
+    }
+    // It is as much a hand-over as without a supervisor: what is asked of the old one the new one does.
+    signal(old, Signal::HUP);
+    server.ready(2).await;
+    assert!(slow.read_until("ok\n").await.contains("x-generation: 0"));
+    gone(old).await;
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_hangs_is_replaced_without_its_state() {
+    let mut server = supervised(&[]).await;
+    let (supervisor, old) = (server.process.first, server.pid);
+    signal(old, Signal::STOP);
+    signal(supervisor, Signal::HUP);
+    server.process.logged(1, "starts without the state").await;
+    server.ready(1).await;
+    let fresh = Loops::fresh(server.addr);
+    signal(old, Signal::CONT);
+    gone(old).await;
+    fresh.answer(200).await;
+    fresh.stop().await.assert_all_answered();
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
 #[tokio::test]
 async fn in_a_crash_loop_clients_queue_and_are_served_when_it_is_over() {
     let deployed = Deployed::new();

@@ -44,6 +44,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     if exit.is_some() {
         graceful_listener::take_connections();
     }
+    graceful_listener::expect_replacement();
     let aside = Aside::new(aside, &http, serve.timeouts);
     let mut watched = std::pin::pin!(aside.watch());
     let acceptor = Acceptor::new(endpoints, tracker.clone(), http);

@@ -3,7 +3,7 @@
 use std::{future::pending, io, process::ExitStatus, time::Duration};
 
 use graceful_layer::{Phase, Tracker};
-use graceful_listener::{Beside, Candidate, HandoffError, Handover, News};
+use graceful_listener::{Beside, Candidate, HandoffError, Handover, News, Replacement};
 use tokio::{task::JoinError, time::sleep};
 
 use super::Server;
@@ -169,6 +169,8 @@ impl Server {
                 self.acceptor.adopt(*moved);
             }
             Some(News::Restart) => self.attempt(None, Ask::RESTART),
+            Some(News::Prepare(preparation)) => preparation.answer(&self.successor),
+            Some(News::Replaced(replacement)) => self.replaced(replacement),
             Some(News::Committed) => {
                 self.stand_back(false);
                 self.manager.serving(&self.listeners());
@@ -179,6 +181,19 @@ impl Server {
             Some(_) => {}
             None => self.listening = false,
         }
+    }
+
+    /// The supervisor has another worker serve in the place of this one.
+    fn replaced(&mut self, replacement: Replacement) {
+        let mut listeners = self.listeners();
+        listeners.extend(self.control.listener());
+        let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
+        let outcome = replacement.hand_over(&listeners).map(Outcome::HandedOver);
+        if outcome.is_err() {
+            self.tracker.begin();
+        }
+        let reply = None;
+        self.attempted(Ok(Attempt { outcome, reply }));
     }
 
     /// The successor beside this process has ended: it was told to, or died.
@@ -220,6 +235,7 @@ impl Server {
         };
         self.hurry = Box::pin(pending());
         if self.tracker.reclaim() {
+            graceful_listener::reclaimed();
             self.accepting = Some(self.tracker.beacon("accepting"));
             self.aside.pause(false);
             self.manager.reclaimed(&status);

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use graceful_listener::{HandoffError, HandoffListener, Handover, RestartRequest, Worker, ready};
+use graceful_listener::{
+    HandoffError, HandoffListener, Handover, InheritedState, RestartRequest, SuccessorBuilder,
+    Worker, ready,
+};
 use graceful_signal::SignalKind;
 use tokio::time::Instant;
 
@@ -43,6 +46,7 @@ pub(super) async fn run(supervisor: Supervisor) -> io::Result<u8> {
     }
     while !run.is_over() {
         let Run {
+            supervisor,
             attempt,
             examination,
             workers,
@@ -55,7 +59,7 @@ pub(super) async fn run(supervisor: Supervisor) -> io::Result<u8> {
             order = orders.next() => run.obey(order),
             outcome = next(attempt) => run.attempted(outcome?),
             found = next(examination) => run.upgrade(found),
-            news = workers.news() => run.hear(news),
+            news = workers.news(supervisor.drain_timeout) => run.hear(news),
             () = at(*retry) => run.start(),
             () = manager.beat() => {}
             () = orphans.wait() => orphans.reap(&run.workers.pids()),
@@ -124,8 +128,17 @@ impl Run {
         let listeners = self.supervisor.listeners.iter();
         let worker = self.supervisor.worker.clone().worker(self.generation);
         let worker = listeners.fold(worker, |worker, listener| worker.carry(listener));
+        let state = self.workers.serving_mut().and_then(Worker::ask_state);
         self.attempt = Some(Box::pin(async move {
-            let successor = match worker.start(&[]).await {
+            let started = match state {
+                Some(state) => with_state(worker, state).await,
+                None => Ok(worker),
+            };
+            let successor = match started {
+                Ok(worker) => worker.start(&[]).await,
+                Err(error) => Err(error),
+            };
+            let successor = match successor {
                 Ok(successor) => successor,
                 Err(error) => return Ok(Err(error)),
             };
@@ -203,6 +216,15 @@ impl Run {
                 self.begin_to_stop();
                 self.supervisor.listeners.clear();
             }
+            News::ServesAgain if self.stopping => {
+                self.workers.signal(SignalKind::terminate(), false);
+                self.workers.expect_the_end(self.supervisor.drain_timeout);
+            }
+            News::ServesAgain => {
+                if let Some(worker) = self.workers.serving() {
+                    self.manager.serving(format!("{worker} serves"));
+                }
+            }
             News::Ended(end) => self.ended(end),
         }
     }
@@ -279,6 +301,30 @@ impl Run {
         let listeners: Vec<_> = self.supervisor.listeners.iter().collect();
         let exec = || self.supervisor.worker.exec(&listeners, &self.workers.all());
         log::not_upgraded(found.err().unwrap_or_else(exec));
+    }
+}
+
+/// How long the worker that serves may take to give its state: one that hangs is to be replaced all the same.
+const STATE: Duration = Duration::from_secs(5);
+
+/// The next worker with the state of the one that serves; or why that is against it.
+async fn with_state(
+    worker: SuccessorBuilder,
+    state: impl Future<Output = Result<Vec<(String, InheritedState)>, HandoffError>>,
+) -> Result<SuccessorBuilder, HandoffError> {
+    let Ok(state) = tokio::time::timeout(STATE, state).await else {
+        log::no_state("it says nothing");
+        return Ok(worker);
+    };
+    match state {
+        Ok(blobs) => Ok(blobs.into_iter().fold(worker, |worker, (name, state)| {
+            worker.state(name, state.schema, move || state.bytes.clone())
+        })),
+        Err(error) if error.is_vetoed() => Err(error),
+        Err(error) => {
+            log::no_state(error);
+            Ok(worker)
+        }
     }
 }
 
