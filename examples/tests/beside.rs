@@ -47,6 +47,10 @@ impl Pair {
             let answer: serde_json::Value =
                 serde_json::from_str(&self.command("status").await).unwrap();
             assert_eq!(answer["pid"], expected);
+            let canary = answer
+                .get("beside")
+                .is_none_or(|beside| *beside == self.new.as_raw_nonzero().get());
+            assert!(canary, "{answer}");
             assert_eq!(self.server.status().await["pid"], expected);
             let probes = [
                 get(self.server.admin, "/live").await,
@@ -176,9 +180,11 @@ async fn operators_are_answered_by_the_old_process_until_it_is_decided_and_then_
 
     // Killed.
     signal(pair.old, Signal::USR2);
-    let killed = pair.server.ready(1).await;
+    pair.new = pair.server.ready(1).await;
+    let beside = format!(",\"beside\":{},", pair.new.as_raw_nonzero());
+    assert!(pair.command("status").await.contains(&beside));
     pair.operated_by(pair.old).await;
-    signal(killed, Signal::KILL);
+    signal(pair.new, Signal::KILL);
     pair.server
         .process
         .logged(2, "beside this process has ended")
@@ -201,8 +207,9 @@ async fn operators_are_answered_by_the_old_process_until_it_is_decided_and_then_
     // The old process dies.
     signal(pair.new, Signal::USR2);
     let last = pair.server.ready(2).await;
-    pair.operated_by(pair.new).await;
-    signal(pair.new, Signal::KILL);
+    let old = std::mem::replace(&mut pair.new, last);
+    pair.operated_by(old).await;
+    signal(old, Signal::KILL);
     pair.named(last).await;
     pair.operated_by(last).await;
     assert_eq!(pair.command("drain").await, "draining");

@@ -210,6 +210,34 @@ async fn while_a_replaced_worker_drains_operators_are_answered_by_the_next_one()
     assert_eq!(server.process.exit().await, 0);
 }
 
+/// Each has a request that outlasts the test, and time for it.
+#[tokio::test]
+async fn of_four_workers_that_drain_the_oldest_is_cut() {
+    let mut server = supervised(&["--drain", "300s"]).await;
+    let (mut pids, mut slow) = (vec![server.pid], Vec::new());
+    for generation in 1..=4 {
+        let mut wire = Wire::open(server.addr).await;
+        wire.get("/slow?ms=250000").await;
+        server.in_flight(1).await;
+        slow.push(wire);
+        signal(server.process.first, Signal::HUP);
+        pids.push(server.ready(generation).await);
+        let handed_over = "handed over to a successor";
+        server
+            .process
+            .logged(generation as usize, handed_over)
+            .await;
+    }
+    assert!(slow.remove(0).rest().await.in_order().contains(" 503 "));
+    gone(pids[0]).await;
+    for (pid, wire) in pids[1..].iter().zip(&slow) {
+        let stirs = wire
+            .stirs_within(std::time::Duration::from_millis(50))
+            .await;
+        assert!(!stirs, "{pid:?} was cut");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_hangs_is_replaced_without_its_state() {
     let mut server = supervised(&[]).await;

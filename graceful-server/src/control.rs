@@ -17,6 +17,8 @@ pub(crate) struct Control {
     waiting: Vec<ControlCommand>,
     /// Another process answers at the socket.
     paused: bool,
+    /// The canary that serves as well.
+    beside: Option<u32>,
 }
 
 impl Control {
@@ -32,6 +34,7 @@ impl Control {
             restarts,
             waiting,
             paused: false,
+            beside: None,
         }
     }
 
@@ -51,6 +54,10 @@ impl Control {
 
     pub(crate) fn pause(&mut self, paused: bool) {
         self.paused = paused;
+    }
+
+    pub(crate) fn set_beside(&mut self, pid: Option<u32>) {
+        self.beside = pid;
     }
 
     /// A successor has it, and has left on purpose.
@@ -94,8 +101,10 @@ impl Control {
         let (phase, in_flight) = (self.tracker.phase(), self.tracker.in_flight());
         let connections = self.tracker.counts().total();
         let (pid, generation) = (std::process::id(), graceful_listener::generation());
+        let beside = self.beside.map(|pid| format!(r#","beside":{pid}"#));
+        let beside = beside.unwrap_or_default();
         format!(
-            r#"{{"phase":"{phase}","generation":{generation},"pid":{pid},"connections":{connections},"in_flight":{in_flight}}}"#
+            r#"{{"phase":"{phase}","generation":{generation},"pid":{pid}{beside},"connections":{connections},"in_flight":{in_flight}}}"#
         )
     }
 

@@ -202,7 +202,7 @@ impl Serve {
     ///
     /// | command | does | is answered |
     /// |---|---|---|
-    /// | `status` | | with phase, generation, pid, connections and requests in flight, as one line of JSON |
+    /// | `status` | | with phase, generation, pid, connections and requests in flight, as one line of JSON; `beside` is the pid of a canary, if there is one |
     /// | `drain` | begins the stop, as the stop signal does | at once |
     /// | `drain wait` | the same, or waits for the one that has begun | at the end, with the report |
     /// | `resume` | takes a lame duck back | at once |

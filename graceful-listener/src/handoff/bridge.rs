@@ -101,7 +101,7 @@ impl Preparation {
                 let _ = channel.post(&Frame::Delivered, Vec::new());
             }
             (Err(error), Some(channel)) => {
-                let reason = error.to_string();
+                let reason = error.reason();
                 let _ = channel.post(&Frame::Abort { reason }, Vec::new());
             }
             (_, None) => {}
@@ -114,5 +114,37 @@ impl Drop for Preparation {
         if let Some(channel) = self.0.take() {
             let _ = channel.post(&Frame::Delivered, Vec::new());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Successor;
+
+    /// What the supervisor hears.
+    async fn answer(prepare: impl FnOnce(Preparation)) -> Vec<Frame> {
+        let (supervisor, ours) = Channel::pair().unwrap();
+        prepare(Preparation::new(&Arc::new(Channel::new(ours))));
+        let mut said = Vec::new();
+        while let Some(message) = supervisor.recv().await.unwrap() {
+            said.push(message.frame);
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn a_worker_gives_its_state_or_says_why_it_must_not_be_replaced() {
+        let builder = Successor::builder().state("numbers", 1, || vec![1, 2]);
+        let said = answer(|preparation| preparation.answer(&builder)).await;
+        assert!(
+            matches!(&said[..], [Frame::State { blob, more: false, .. }, Frame::Delivered] if *blob == [1, 2])
+        );
+
+        let builder = builder.veto(|| Err("a migration runs".to_owned()));
+        let said = answer(|preparation| preparation.answer(&builder)).await;
+        assert!(matches!(&said[..], [Frame::Abort { reason }] if reason == "a migration runs"));
+
+        assert_eq!(answer(drop).await, [Frame::Delivered]);
     }
 }

@@ -294,6 +294,14 @@ impl HandoffError {
         Self::new(Kind::Vetoed { reason })
     }
 
+    /// The reason as it was given, or all that is to be said.
+    pub(super) fn reason(&self) -> String {
+        match &*self.0 {
+            Kind::Vetoed { reason } => reason.clone(),
+            _ => self.to_string(),
+        }
+    }
+
     pub(super) fn would_kill_container() -> Self {
         Self::new(Kind::WouldKillContainer)
     }

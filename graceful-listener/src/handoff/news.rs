@@ -54,7 +54,7 @@ pub enum News {
     /// A supervisor asks for what the next worker is to start from. Answer it.
     Prepare(Preparation),
     /// The supervisor has another worker in the place of this one, which serves already. Hand over to it.
-    Replaced(Replacement),
+    Replaced(Box<Replacement>),
     /// It served beside this process, and goes on alone: this process is to stop. What it has accepted
     /// is its own to finish.
     Dismissed,
@@ -99,7 +99,9 @@ impl Predecessor {
     fn understand(&self, message: Message) -> Option<News> {
         match message.frame {
             Frame::Conn { .. } => connection(message, &self.names, &self.channel),
-            Frame::Bridge { heir: true, .. } => bridge::replaced(message).map(News::Replaced),
+            Frame::Bridge { heir: true, .. } => {
+                bridge::replaced(message).map(Box::new).map(News::Replaced)
+            }
             Frame::Bridge { heir: false, .. } => {
                 self.meet(message.fds);
                 None

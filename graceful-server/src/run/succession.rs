@@ -44,6 +44,7 @@ impl Server {
             return answer(reply, Err(refused));
         }
         if let Some(successor) = self.beside.take_if(|_| !beside && candidate.is_none()) {
+            self.control.set_beside(None);
             self.attempts.spawn(async move {
                 let outcome = successor.commit().await.map(Outcome::HandedOver);
                 Attempt { outcome, reply }
@@ -118,6 +119,7 @@ impl Server {
             Ok(Outcome::Beside(successor)) => {
                 log::beside(successor.pid());
                 answer(reply, Ok(successor.pid()));
+                self.control.set_beside(Some(successor.pid()));
                 self.beside = Some(successor);
                 self.manager.serving(&self.listeners());
             }
@@ -170,7 +172,7 @@ impl Server {
             }
             Some(News::Restart) => self.attempt(None, Ask::RESTART),
             Some(News::Prepare(preparation)) => preparation.answer(&self.successor),
-            Some(News::Replaced(replacement)) => self.replaced(replacement),
+            Some(News::Replaced(replacement)) => self.replaced(*replacement),
             Some(News::Committed) => {
                 self.stand_back(false);
                 self.manager.serving(&self.listeners());
@@ -199,6 +201,7 @@ impl Server {
     /// The successor beside this process has ended: it was told to, or died.
     pub(super) fn parted(&mut self, status: Option<ExitStatus>) {
         self.beside = None;
+        self.control.set_beside(None);
         log::parted(status);
         self.alone();
     }

@@ -114,7 +114,8 @@ impl Supervisor {
         self
     }
 
-    /// Gives up after so many crashes in a row, and returns how the last worker ended. If not set it never does.
+    /// Gives up after so many crashes in a row: no further worker is started, and once none serves, [`run`](Self::run)
+    /// returns how the last one ended and the listeners are closed. If not set it never does.
     pub fn max_crashes(mut self, crashes: u32) -> Self {
         self.max_crashes = Some(crashes);
         self

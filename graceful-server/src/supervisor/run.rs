@@ -250,11 +250,15 @@ impl Run {
             .is_some_and(|most| crashes >= most)
         {
             log::gave_up(crashes);
-            self.begin_to_stop();
+            // One that serves again goes on to its own end.
+            if self.workers.serving().is_none() {
+                self.begin_to_stop();
+            }
         } else if self.attempt.is_none() {
             log::worker_follows(crashes, pause);
-            let status =
-                format!("nobody serves, crash {crashes} in a row: the next worker follows");
+            let who = self.workers.serving().map(ToString::to_string);
+            let who = who.unwrap_or_else(|| "nobody".to_owned());
+            let status = format!("{who} serves, crash {crashes} in a row: the next worker follows");
             self.manager.crashed(status);
             self.retry = Some(after(pause));
         }

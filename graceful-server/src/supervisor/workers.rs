@@ -82,7 +82,6 @@ impl Workers {
             let replaced = worker.is_replaced();
             let mut held = Held::new(worker);
             held.deadline = replaced.then(|| after(drain_timeout));
-            held.patience = replaced.then(|| after(TO_LEAVE));
             held
         };
         Self(Worker::inherited().into_iter().map(held).collect())
