@@ -11,7 +11,8 @@ use rustix::process::{Pid, Signal};
 use support::loops::Loops;
 use support::process::{scratch, signal};
 use support::server::Server;
-use support::{get, until};
+use support::wire::Wire;
+use support::{BOUND, get, until};
 
 /// The server, with a successor that serves beside it, and its pid file.
 struct Pair {
@@ -25,8 +26,9 @@ impl Pair {
     async fn start() -> Self {
         let folder = scratch();
         fs::create_dir_all(&folder).unwrap();
-        let pid_file = folder.join("pid");
-        let mut server = Server::start(&["--pid-file", pid_file.to_str().unwrap()]).await;
+        let (pid_file, control) = (folder.join("pid"), folder.join("control"));
+        let names = [&pid_file, &control].map(|path| path.to_str().unwrap());
+        let mut server = Server::start(&["--pid-file", names[0], "--control", names[1]]).await;
         let old = server.pid;
         server.signal(Signal::USR2);
         let new = server.ready(1).await;
@@ -36,6 +38,32 @@ impl Pair {
             new,
             pid_file,
         }
+    }
+
+    /// At the control socket and at the operators' listener this process answers, many times in a row.
+    async fn operated_by(&self, pid: Pid) {
+        let expected = u64::from(pid.as_raw_nonzero().get().unsigned_abs());
+        for _ in 0..50 {
+            let answer: serde_json::Value =
+                serde_json::from_str(&self.command("status").await).unwrap();
+            assert_eq!(answer["pid"], expected);
+            let canary = answer
+                .get("beside")
+                .is_none_or(|beside| *beside == self.new.as_raw_nonzero().get());
+            assert!(canary, "{answer}");
+            assert_eq!(self.server.status().await["pid"], expected);
+            let probes = [
+                get(self.server.admin, "/live").await,
+                get(self.server.admin, "/ready").await,
+            ];
+            assert!(probes.iter().all(|probe| probe.status == 200), "{probes:?}");
+        }
+    }
+
+    async fn command(&self, text: &'static str) -> String {
+        let control = self.pid_file.with_file_name("control");
+        let asked = move || graceful_server::listener::command(control, text, BOUND);
+        tokio::task::spawn_blocking(asked).await.unwrap().unwrap()
     }
 
     /// Waits until whoever the file names is `pid`.
@@ -126,6 +154,66 @@ async fn a_canary_that_is_stopped_loses_nothing_and_the_old_process_goes_on_alon
     assert_eq!(support::process::exit(pair.old).await, 0);
     signal(pair.server.pid, Signal::TERM);
     assert_eq!(pair.server.exit().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_are_answered_by_the_old_process_until_it_is_decided_and_then_by_who_is_left() {
+    let mut pair = Pair::start().await;
+    answers(pair.server.addr, 1).await;
+    pair.operated_by(pair.old).await;
+    // Rolled back, while it still serves somebody, and after.
+    let mut slow = Vec::new();
+    until("the canary has a slow request", async || {
+        let mut wire = Wire::open(pair.server.addr).await;
+        wire.get("/slow?ms=2000").await;
+        slow.push(wire);
+        pair.server.status().await["in_flight"] != slow.len()
+    })
+    .await;
+    signal(pair.new, Signal::TERM);
+    pair.operated_by(pair.old).await;
+    pair.server
+        .process
+        .logged(1, "beside this process has ended")
+        .await;
+    pair.operated_by(pair.old).await;
+
+    // Killed.
+    signal(pair.old, Signal::USR2);
+    pair.new = pair.server.ready(1).await;
+    let beside = format!(",\"beside\":{},", pair.new.as_raw_nonzero());
+    assert!(pair.command("status").await.contains(&beside));
+    pair.operated_by(pair.old).await;
+    signal(pair.new, Signal::KILL);
+    pair.server
+        .process
+        .logged(2, "beside this process has ended")
+        .await;
+    pair.operated_by(pair.old).await;
+
+    // Committed, by a command.
+    signal(pair.old, Signal::USR2);
+    pair.new = pair.server.ready(1).await;
+    pair.operated_by(pair.old).await;
+    let answer = pair.command("restart").await;
+    assert_eq!(
+        answer,
+        format!("process {} serves", pair.new.as_raw_nonzero())
+    );
+    pair.operated_by(pair.new).await;
+    assert_eq!(support::process::exit(pair.old).await, 0);
+    pair.operated_by(pair.new).await;
+
+    // The old process dies.
+    signal(pair.new, Signal::USR2);
+    let last = pair.server.ready(2).await;
+    let old = std::mem::replace(&mut pair.new, last);
+    pair.operated_by(old).await;
+    signal(old, Signal::KILL);
+    pair.named(last).await;
+    pair.operated_by(last).await;
+    assert_eq!(pair.command("drain").await, "draining");
+    assert_eq!(support::process::exit(last).await, 0);
 }
 
 #[tokio::test]

@@ -7,87 +7,15 @@ mod support;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::process::{Pid, Signal};
-use serde_json::Value;
+use support::ctl::{Control, ctl};
 use support::loops::Loops;
 use support::process::{Process, exit, scratch, signal};
 use support::server::{BINARY, Server};
 use support::wire::Wire;
-use support::{BOUND, get, text, until};
-use tokio::process::Command;
-use tokio::time::timeout;
-
-/// A control socket that is gone with its folder in the end.
-struct Control {
-    folder: PathBuf,
-    path: String,
-}
-
-/// How a run of `gracefulctl` ended.
-#[derive(Debug)]
-struct Ran {
-    status: i32,
-    out: String,
-    err: String,
-}
-
-impl Control {
-    fn new() -> Self {
-        let folder = scratch();
-        let path = folder.join("control").to_str().unwrap().to_owned();
-        Self { folder, path }
-    }
-
-    async fn server(&self, flags: &[&str]) -> Server {
-        Server::start(&[&["--control", &self.path], flags].concat()).await
-    }
-
-    /// `words` are what stands after the socket on the command line.
-    async fn ctl(&self, words: &str) -> Ran {
-        ctl(&["--socket", &self.path], words).await
-    }
-
-    async fn status(&self) -> Value {
-        let ran = self.ctl("status").await;
-        assert_eq!((ran.status, ran.out.lines().count()), (0, 1), "{ran:?}");
-        serde_json::from_str(&ran.out).unwrap()
-    }
-
-    /// A process that asks for the place of the one that serves.
-    fn candidate(&self, flags: &[&str]) -> Process {
-        let own = [
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--takeover",
-        ];
-        let control = ["--control", &self.path];
-        Process::start(BINARY.as_ref(), &[&own, &control[..], flags].concat())
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-async fn ctl(socket: &[&str], words: &str) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gracefulctl"));
-    command.args(socket).args(words.split_whitespace());
-    let ran = timeout(BOUND, command.kill_on_drop(true).output()).await;
-    let ran = ran
-        .unwrap_or_else(|_| panic!("gracefulctl {words} does not end"))
-        .unwrap();
-    Ran {
-        status: ran.status.code().unwrap(),
-        out: String::from_utf8(ran.stdout).unwrap(),
-        err: String::from_utf8(ran.stderr).unwrap(),
-    }
-}
+use support::{get, text, until};
 
 /// Waits until a process that took over serves; returns where.
 async fn serves(process: &mut Process, generation: u32) -> SocketAddr {
@@ -281,6 +209,33 @@ async fn a_process_that_fails_after_it_asked_or_dies_after_it_took_over_costs_no
     let last = Pid::from_raw(pid.parse().unwrap()).unwrap();
     assert_eq!(control.ctl("drain --wait").await.status, 0);
     assert_eq!(exit(last).await, 0);
+}
+
+/// Its addresses are wrong, but for those of the operators: with it nobody would serve.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_claims_no_service_listener_does_not_take_over() {
+    let control = Control::new();
+    let server = control.server(&[]).await;
+    let loops = Loops::fresh(server.addr);
+    let admin = server.admin.to_string();
+    for (nth, admin) in [&*admin, "127.0.0.2:0"].iter().enumerate() {
+        let flags = "--listen 127.0.0.2:0 --takeover --admin";
+        let args: Vec<_> = flags
+            .split(' ')
+            .chain([*admin, "--control", &control.path])
+            .collect();
+        let wrong = Process::start(BINARY.as_ref(), &args);
+        assert_eq!(wrong.exit().await, 3);
+        assert!(wrong.log().contains("claims none"), "{}", wrong.log());
+        server.process.logged(nth + 1, "claims none").await;
+        assert_eq!(control.status().await["generation"], 0);
+        loops.answer(100).await;
+    }
+    let mut next = control.candidate(&[]);
+    serves(&mut next, 1).await;
+    loops.answer(100).await;
+    loops.stop().await.assert_all_answered();
+    assert_eq!(server.process.exit().await, 0);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use graceful_examples::load::{Call, Closes, Http1, Outcome};
 use rustix::process::{Resource, Signal, getrlimit};
 use support::process::{Process, scratch, signal};
-use support::server::{BINARY, Server};
+use support::server::{ANYWHERE, BINARY, Server};
 use support::wire::Wire;
 use support::{BOUND, until};
 use tokio::task::JoinSet;
@@ -325,6 +325,40 @@ async fn a_thousand_idle_connections_live_through_five_restarts_and_every_post_i
         outcomes.answered,
         "served by all generations"
     );
+}
+
+/// The old worker and the new one have the supervisor for a predecessor, and yet nothing is closed between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_move_from_worker_to_worker_of_a_supervisor() {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections = usize::try_from(limit.saturating_sub(200).min(300)).unwrap();
+    let args = [&["--supervise"], &ANYWHERE[..]].concat();
+    let mut server = Server::run_others(BINARY.as_ref(), &args, 0).await;
+    let supervisor = server.process.first;
+    let clients = Sparse::start(server.addr, connections).await;
+    let mut silent = Wire::open(server.addr).await;
+    for generation in 1..=6_usize {
+        clients.answer(connections / 2).await;
+        if generation == 4 {
+            // The supervisor itself becomes another program, and knows of its workers what it knew.
+            signal(supervisor, Signal::USR2);
+            server.process.logged(1, "was executed anew").await;
+        }
+        signal(supervisor, Signal::HUP);
+        server.ready(generation.try_into().unwrap()).await;
+        server.process.logged(generation, "a worker ended").await;
+    }
+    clients.answer(connections / 2).await;
+    answer(&mut silent, "/", "generation=6\n").await;
+    let outcomes = clients.stop().await;
+    assert_eq!(outcomes.lost, [""; 0]);
+    let closed = |one: &Closes| one.announced + one.unannounced;
+    let closed = outcomes.closes.iter().map(closed).sum::<u64>();
+    assert_eq!(closed, 0, "connections were closed");
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+    let all = served(&server.process.log());
+    assert_eq!(all, outcomes.answered + 1, "served by all generations");
 }
 
 /// The successor dies with what it has taken, and with nothing else: whoever was not on it yet is served on.

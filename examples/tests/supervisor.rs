@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal};
+use support::ctl::Control;
 use support::deployed::Deployed;
 use support::loops::{LOOPS, Loops};
 use support::process::{Process, scratch, signal};
@@ -153,6 +154,107 @@ async fn when_the_worker_is_killed_clients_wait_for_the_next_one() {
     assert_eq!(server.process.exit().await, 0);
 }
 
+/// It still drains, and has kept the listeners: nobody has to wait for the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_next_worker_dies_the_one_before_serves_again_until_there_is_another() {
+    let deployed = Deployed::new();
+    let mut server = supervised_program(&deployed.path, &[]).await;
+    let (supervisor, old) = (server.process.first, server.pid);
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=4000").await;
+    server.in_flight(1).await;
+    signal(supervisor, Signal::HUP);
+    let dead = server.ready(1).await;
+    deployed.put_script("exit 7");
+    signal(dead, Signal::KILL);
+    server.serves_again(old).await;
+    server.process.logged(1, "the worker serves again").await;
+    server.process.logged(1, "no new worker").await;
+    let fresh = Loops::fresh(server.addr);
+    fresh.answer(200).await;
+    assert_eq!(get(server.addr, "/").await.generation, Some(0));
+    deployed.put(Path::new(BINARY));
+    signal(supervisor, Signal::HUP);
+    server.ready(2).await;
+    fresh.answer(200).await;
+    let answer = slow.read_until("ok\n").await;
+    assert!(answer.contains("x-generation: 0"), "{answer}");
+    fresh.stop().await.assert_all_answered();
+    gone(old).await;
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+#[tokio::test]
+async fn while_a_replaced_worker_drains_operators_are_answered_by_the_next_one() {
+    let control = Control::new();
+    let mut server = supervised(&["--control", &control.path]).await;
+    let supervisor = server.process.first;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=3000").await;
+    server.in_flight(1).await;
+    let old = server.pid;
+    signal(supervisor, Signal::HUP);
+    let new = server.ready(1).await.as_raw_nonzero().get();
+    server.process.logged(1, "handed over to a successor").await;
+    for _ in 0..30 {
+        assert_eq!(control.status().await["pid"], new);
+        assert_eq!(server.status().await["pid"], new);
+    }
+    // It is as much a hand-over as without a supervisor: what is asked of the old one the new one does.
+    signal(old, Signal::HUP);
+    server.ready(2).await;
+    assert!(slow.read_until("ok\n").await.contains("x-generation: 0"));
+    gone(old).await;
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+/// Each has a request that outlasts the test, and time for it.
+#[tokio::test]
+async fn of_four_workers_that_drain_the_oldest_is_cut() {
+    let mut server = supervised(&["--drain", "300s"]).await;
+    let (mut pids, mut slow) = (vec![server.pid], Vec::new());
+    for generation in 1..=4 {
+        let mut wire = Wire::open(server.addr).await;
+        wire.get("/slow?ms=250000").await;
+        server.in_flight(1).await;
+        slow.push(wire);
+        signal(server.process.first, Signal::HUP);
+        pids.push(server.ready(generation).await);
+        let handed_over = "handed over to a successor";
+        server
+            .process
+            .logged(generation as usize, handed_over)
+            .await;
+    }
+    assert!(slow.remove(0).rest().await.in_order().contains(" 503 "));
+    gone(pids[0]).await;
+    for (pid, wire) in pids[1..].iter().zip(&slow) {
+        let stirs = wire
+            .stirs_within(std::time::Duration::from_millis(50))
+            .await;
+        assert!(!stirs, "{pid:?} was cut");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_hangs_is_replaced_without_its_state() {
+    let mut server = supervised(&[]).await;
+    let (supervisor, old) = (server.process.first, server.pid);
+    signal(old, Signal::STOP);
+    signal(supervisor, Signal::HUP);
+    server.process.logged(1, "starts without the state").await;
+    server.ready(1).await;
+    let fresh = Loops::fresh(server.addr);
+    signal(old, Signal::CONT);
+    gone(old).await;
+    fresh.answer(200).await;
+    fresh.stop().await.assert_all_answered();
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
 #[tokio::test]
 async fn in_a_crash_loop_clients_queue_and_are_served_when_it_is_over() {
     let deployed = Deployed::new();
@@ -251,6 +353,97 @@ async fn a_worker_that_is_asked_passes_a_restart_on_and_may_end_the_service() {
 
     server.process.logged(2, "a worker ended").await;
     assert_eq!(post(server.admin, "/drain").await.status, 202);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+/// Whoever asked has the answer of a process that is told to end because of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_asked_of_a_worker_is_answered_with_its_outcome() {
+    let control = Control::new();
+    let mut server = supervised(&["--control", &control.path]).await;
+    for generation in [1, 3, 5] {
+        let old = server.pid;
+        let ran = control.ctl("restart").await;
+        let new = server.ready(generation).await;
+        let answer = format!("process {} serves\n", new.as_raw_nonzero());
+        assert_eq!((ran.status, ran.out), (0, answer), "{}", ran.err);
+        gone(old).await;
+
+        let posted = post(server.admin, "/restart").await;
+        let newer = server.ready(generation + 1).await;
+        let answer = format!("process {} serves\n", newer.as_raw_nonzero());
+        assert_eq!((posted.status.as_u16(), text(&posted)), (202, &*answer));
+        gone(new).await;
+    }
+    signal(server.process.first, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_asked_of_a_worker_that_fails_says_why() {
+    let (deployed, control) = (Deployed::new(), Control::new());
+    let mut server = supervised_program(&deployed.path, &["--control", &control.path]).await;
+    let worker = server.pid;
+    deployed.put_script("[ \"$1\" = --help ] && exit 0\nexit 7");
+    let failed = control.ctl("restart").await;
+    assert_eq!(failed.status, 1, "{failed:?}");
+    assert!(failed.err.contains("exit status: 7"), "{failed:?}");
+    let refused = post(server.admin, "/restart").await;
+    assert_eq!(refused.status, 409);
+    assert!(
+        text(&refused).contains("exit status: 7"),
+        "{}",
+        text(&refused)
+    );
+
+    // One at a time; and the one that is under way has its own outcome.
+    let go = deployed.folder.join("go");
+    let waits = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
+    let help = "[ \"$1\" = --help ] && exit 0";
+    deployed.put_script(&format!("{help}\n{waits}\nexec {BINARY} \"$@\""));
+    let (first, ()) = tokio::join!(control.ctl("restart"), async {
+        until("the next worker is being started", async || {
+            children(server.process.first).len() == 2
+        })
+        .await;
+        let second = control.ctl("restart").await;
+        assert_eq!(second.status, 1, "{second:?}");
+        assert!(second.err.contains("being started already"), "{second:?}");
+        assert_eq!(control.status().await["pid"], worker.as_raw_nonzero().get());
+        fs::write(&go, "").unwrap();
+    });
+    let new = server.ready(1).await;
+    assert_eq!(first.status, 0, "{first:?}");
+    assert_eq!(
+        first.out,
+        format!("process {} serves\n", new.as_raw_nonzero())
+    );
+    gone(worker).await;
+
+    // A stop is an answer, too.
+    fs::remove_file(&go).unwrap();
+    let (stopped, ()) = tokio::join!(control.ctl("restart"), async {
+        until("the next worker is being started", async || {
+            children(server.process.first).len() == 2
+        })
+        .await;
+        signal(server.process.first, Signal::TERM);
+    });
+    assert_eq!(stopped.status, 1, "{stopped:?}");
+    assert!(
+        stopped.err.contains("the service is stopping"),
+        "{stopped:?}"
+    );
+    assert_eq!(server.process.exit().await, 0);
+}
+
+#[tokio::test]
+async fn a_canary_beside_a_worker_is_refused() {
+    let server = supervised(&[]).await;
+    server.signal(Signal::USR2);
+    server.process.logged(1, "one that serves at a time").await;
+    assert_eq!(get(server.addr, "/").await.generation, Some(0));
+    signal(server.process.first, Signal::TERM);
     assert_eq!(server.process.exit().await, 0);
 }
 

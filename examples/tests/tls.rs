@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use graceful_server::rustls::HandshakeKind::{Full, Resumed};
 use rustix::process::Signal;
-use support::process::exit;
-use support::server::Server;
+use support::process::{exit, signal};
+use support::server::{ANYWHERE, BINARY, Server};
 use support::tls::{Certificate, ask, connect};
 use support::{BOUND, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -55,6 +55,42 @@ async fn a_session_resumes_in_the_next_generation_and_in_the_one_after_it() {
     let stranger = start(&certificate, &[]).await;
     let (_, kind) = ask(&client, stranger.addr, "/").await.unwrap();
     assert_eq!(kind, Some(Full), "no successor, no keys");
+}
+
+/// The supervisor passes the keys on from worker to worker.
+#[tokio::test]
+async fn a_session_resumes_with_the_next_worker_of_a_supervisor() {
+    let certificate = Certificate::new();
+    let tls = certificate.flags();
+    let tls = tls.iter().map(String::as_str);
+    let args: Vec<_> = ["--supervise"]
+        .into_iter()
+        .chain(ANYWHERE)
+        .chain(tls)
+        .collect();
+    let mut server = Server::run_others(BINARY.as_ref(), &args, 0).await;
+    let supervisor = server.process.first;
+    let (client, latecomer) = (certificate.client(), certificate.client());
+    ask(&client, server.addr, "/").await.unwrap();
+    ask(&latecomer, server.addr, "/").await.unwrap();
+    for generation in 1..=3 {
+        signal(supervisor, Signal::HUP);
+        server.ready(generation).await;
+        server
+            .process
+            .logged(generation as usize, "a worker ended")
+            .await;
+        let (answer, kind) = ask(&client, server.addr, "/").await.unwrap();
+        assert!(
+            answer.contains(&format!("x-generation: {generation}")),
+            "{answer}"
+        );
+        assert_eq!(kind, Some(Resumed), "generation {generation}");
+    }
+    let (_, kind) = ask(&latecomer, server.addr, "/").await.unwrap();
+    assert_eq!(kind, Some(Resumed), "with a ticket of generation 0");
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
 }
 
 /// Asks again and again, each time on a new connection, and counts the answers.

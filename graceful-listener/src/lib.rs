@@ -39,9 +39,10 @@ pub use self::error::ListenError;
 pub use self::fd::HandoffFd;
 pub use self::handoff::{
     Beside, Candidate, ControlCommand, ControlRequest, ControlSocket, HandoffError, Handover,
-    InheritedState, Moved, Mover, Moving, News, Successor, SuccessorBuilder, Turn, Worker,
-    WorkerNews, command, decline, extend, generation, hurry, inherited_state, is_beside, is_worker,
-    leave, news, ready, take_connections, take_over,
+    InheritedState, Moved, Mover, Moving, News, Preparation, Replacement, RestartRequest,
+    Successor, SuccessorBuilder, Turn, Worker, WorkerNews, ask_supervisor, command, decline,
+    expect_replacement, extend, generation, hurry, inherited_state, is_beside, is_worker, leave,
+    news, ready, reclaimed, take_connections, take_over,
 };
 pub use self::incoming::Incoming;
 pub use self::inherited::unclaimed;

@@ -235,6 +235,33 @@ fn a_takeover_that_fails_changes_nothing() {
 }
 
 #[test]
+fn a_candidate_that_claims_no_listener_is_refused_and_one_that_drops_some_is_not() {
+    let folder = Folder::new();
+    let path = folder.path("control");
+    let (mut old, addr) = start(server("127.0.0.1:0 127.0.0.2:0", &path));
+    let other = old.line("listening ");
+    let before = who(&addr);
+    // Elsewhere, and nowhere: the control socket alone is no service.
+    for addrs in ["127.0.0.3:0", "127.0.0.3:0 127.0.0.4:0"] {
+        let mut new = Process::start(candidate(addrs, &path));
+        assert!(
+            new.line("called off: ")
+                .starts_with("failed nothing-claimed: ")
+        );
+        assert!(old.line("failed ").starts_with("nothing-claimed: "));
+        assert!(new.exit().success());
+        assert_eq!(who(&addr), before);
+        assert_eq!(who(&other), before);
+        assert_eq!(command(&path, "who", PATIENCE).unwrap(), before);
+    }
+    let (_new, kept) = start(candidate("127.0.0.2:0 127.0.0.3:0", &path));
+    assert_eq!(kept, other);
+    assert!(old.exit().success());
+    assert_ne!(who(&other), before);
+    TcpStream::connect(&addr).unwrap_err();
+}
+
+#[test]
 fn a_candidate_is_told_why_it_is_refused() {
     let folder = Folder::new();
     let path = folder.path("control");
@@ -364,6 +391,69 @@ fn versions_that_do_not_meet_part_on_both_sides() {
     );
     let said = frames(stream);
     assert_eq!(said.last().unwrap().0, 7, "the server is told: {said:?}");
+}
+
+#[test]
+fn whoever_says_nothing_makes_room_for_those_who_do() {
+    let folder = Folder::new();
+    let path = folder.path("control");
+    let (_process, addr) = start(server("127.0.0.1:0", &path));
+    let silent: Vec<_> = (0..200)
+        .map(|n| {
+            let mut stream = UnixStream::connect(&path).unwrap();
+            // Half a greeting is none.
+            stream.write_all(&hello(1, 1)[..n % 17]).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..50 {
+        assert_eq!(command(&path, "who", PATIENCE).unwrap(), who(&addr));
+    }
+    // Many that ask at once are no such case: everybody is answered.
+    std::thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| assert_eq!(command(&path, "who", PATIENCE).unwrap(), who(&addr)));
+        }
+    });
+    let said = frames(silent.into_iter().next().unwrap());
+    let reason = String::from_utf8_lossy(&said.last().expect("the oldest is told").1);
+    assert!(reason.contains("others came"), "{reason}");
+}
+
+#[test]
+fn a_candidate_that_says_nothing_holds_no_other_up() {
+    let folder = Folder::new();
+    let path = folder.path("control");
+    let (mut old, addr) = start(server("127.0.0.1:0", &path));
+    let asks = || {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        let text = b"takeover";
+        let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+        stream.write_all(&hello(1, 1)).unwrap();
+        stream
+            .write_all(&frame(13, &[&length[..], text].concat()))
+            .unwrap();
+        // HELLO; it is let in no further.
+        let mut said = [0; 17];
+        stream.read_exact(&mut said).unwrap();
+        assert_eq!(said[4], 1);
+        stream
+    };
+    let _silent: Vec<_> = (0..3).map(|_| asks()).collect();
+    assert!(ask(&addr, "start good").unwrap().starts_with("started "));
+    assert_eq!(ask(&addr, "abort").unwrap(), "aborted");
+    // One that greets is waited for, alone.
+    let mut greets = asks();
+    greets.write_all(&hello(1, 1)).unwrap();
+    old.line("candidate ");
+    until("its turn has come", || {
+        ask(&addr, "start good").unwrap().starts_with("failed busy")
+    });
+    drop(greets);
+    old.line("failed exited");
+    let mut new = Process::start(candidate("127.0.0.1:0", &path));
+    new.line("ready ");
+    assert!(old.exit().success());
 }
 
 fn is_root() -> bool {

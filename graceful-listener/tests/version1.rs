@@ -163,6 +163,7 @@ fn a_successor_of_version_1_takes_over_from_a_process_of_today() {
     new.say("HELLO");
     new.say("COMMAND-takeover");
     assert_eq!(new.hears_hello(), 0);
+    new.say("HELLO");
     let (listeners, mut fds) = new.next();
     // LISTENERS: two of two, the server's and the control socket's.
     assert_eq!(listeners[4..13], [2, 0, 0, 0, 2, 0, 0, 0, 2]);
@@ -172,7 +173,6 @@ fn a_successor_of_version_1_takes_over_from_a_process_of_today() {
     assert_eq!(state[4..21], last[4..21]);
     assert_eq!(state[21..25], 1000_u32.to_be_bytes());
     new.hears("DELIVERED");
-    new.say("HELLO");
     new.say("READY-all");
     new.hears("COMMIT");
 

@@ -88,6 +88,10 @@ impl Acceptor {
         }
     }
 
+    pub(crate) fn is_on(&self) -> bool {
+        lock(&self.shared).on
+    }
+
     pub(crate) fn listeners(&self) -> Vec<Arc<HandoffListener>> {
         lock(&self.shared)
             .endpoints

@@ -34,7 +34,7 @@ impl Aside {
         async move { drop(watched.await) }
     }
 
-    /// Whether this process accepts there, or a successor does.
+    /// Whether this process accepts there, or another one: a successor, or the predecessor beside this one.
     pub(crate) fn turn(&self, on: bool) {
         self.acceptor.turn(on);
     }
@@ -46,7 +46,11 @@ impl Aside {
 
     /// Takes what is in the queues and finishes what is open, in half a second or so.
     pub(crate) async fn end(&mut self, watched: Pin<&mut impl Future<Output = ()>>) {
-        self.acceptor.seal();
+        match self.acceptor.is_on() {
+            true => _ = self.acceptor.seal(),
+            // Whoever is in the queues is the other process's to answer.
+            false => self.acceptor.close(),
+        }
         self.tracker.begin();
         watched.await;
     }

@@ -90,6 +90,10 @@ where
 }
 
 /// Until the first bytes are there, a connection costs no buffers but what they need.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is what almost all become, and a box would cost each of them another allocation"
+)]
 enum Stage<S, B>
 where
     S: HttpService<B>,

@@ -3,9 +3,7 @@
 use std::{future::pending, sync::Arc};
 
 use graceful_layer::{Report, Tracker};
-use graceful_listener::{
-    ControlCommand, ControlRequest, ControlSocket, HandoffError, HandoffListener,
-};
+use graceful_listener::{ControlCommand, ControlRequest, ControlSocket, HandoffListener};
 use tokio::sync::mpsc;
 
 use crate::restart::{Ask, RestartError, chain};
@@ -17,6 +15,10 @@ pub(crate) struct Control {
     restarts: mpsc::UnboundedSender<Ask>,
     /// Who waits for the end of the stop.
     waiting: Vec<ControlCommand>,
+    /// Another process answers at the socket.
+    paused: bool,
+    /// The canary that serves as well.
+    beside: Option<u32>,
 }
 
 impl Control {
@@ -31,6 +33,8 @@ impl Control {
             tracker,
             restarts,
             waiting,
+            paused: false,
+            beside: None,
         }
     }
 
@@ -43,9 +47,17 @@ impl Control {
     /// Waits until somebody asks for something; for ever without a socket.
     pub(crate) async fn next(&mut self) -> ControlRequest {
         match &mut self.socket {
-            Some(socket) => socket.next().await,
-            None => pending().await,
+            Some(socket) if !self.paused => socket.next().await,
+            _ => pending().await,
         }
+    }
+
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    pub(crate) fn set_beside(&mut self, pid: Option<u32>) {
+        self.beside = pid;
     }
 
     /// A successor has it, and has left on purpose.
@@ -89,8 +101,10 @@ impl Control {
         let (phase, in_flight) = (self.tracker.phase(), self.tracker.in_flight());
         let connections = self.tracker.counts().total();
         let (pid, generation) = (std::process::id(), graceful_listener::generation());
+        let beside = self.beside.map(|pid| format!(r#","beside":{pid}"#));
+        let beside = beside.unwrap_or_default();
         format!(
-            r#"{{"phase":"{phase}","generation":{generation},"pid":{pid},"connections":{connections},"in_flight":{in_flight}}}"#
+            r#"{{"phase":"{phase}","generation":{generation},"pid":{pid}{beside},"connections":{connections},"in_flight":{in_flight}}}"#
         )
     }
 
@@ -118,9 +132,6 @@ impl Control {
     fn restart(&self, command: ControlCommand) {
         let reply = move |outcome: Result<u32, RestartError>| match outcome {
             Ok(pid) => command.done(format!("process {pid} serves")),
-            Err(error) if error.handoff().is_some_and(HandoffError::is_supervised) => {
-                command.done("the supervisor replaces this process; its log says how that ends");
-            }
             Err(error) => command.failed(chain(&error)),
         };
         let _ = self.restarts.send(Ask {

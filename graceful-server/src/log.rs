@@ -90,6 +90,18 @@ mod imp {
         }
     }
 
+    pub(crate) fn worker_not_replaced(worker: &impl Display, error: impl Display) {
+        tracing::error!(target: "graceful_server", %worker, %error, "the worker was not told of the next one, it serves on");
+    }
+
+    pub(crate) fn worker_serves_again(worker: &impl Display) {
+        tracing::warn!(target: "graceful_server", %worker, "the worker serves again, for the next one died");
+    }
+
+    pub(crate) fn no_state(error: impl Display) {
+        tracing::warn!(target: "graceful_server", %error, "the next worker starts without the state of the one before");
+    }
+
     pub(crate) fn worker_killed(worker: &impl Display) {
         tracing::warn!(target: "graceful_server", %worker, "the worker drains for too long, killing it");
     }
@@ -131,6 +143,9 @@ mod imp {
     pub(crate) fn worker_serves(_: &impl Display) {}
     pub(crate) fn worker_not_started(_: impl Display) {}
     pub(crate) fn worker_ended(_: &str, _: &io::Result<ExitStatus>, _: bool) {}
+    pub(crate) fn worker_not_replaced(_: &impl Display, _: impl Display) {}
+    pub(crate) fn worker_serves_again(_: &impl Display) {}
+    pub(crate) fn no_state(_: impl Display) {}
     pub(crate) fn worker_killed(_: &impl Display) {}
     pub(crate) fn worker_follows(_: u32, _: Duration) {}
     pub(crate) fn gave_up(_: u32) {}

@@ -34,6 +34,8 @@ impl RestartTrigger {
     /// In order: the successor is started with all listeners, becomes ready, is told to accept; from then on this
     /// process drains. If it fails before, it is rolled back and this process serves on as if nothing had been.
     ///
+    /// A supervisor's worker has its supervisor do it, waits for the outcome and ends after it has told it.
+    ///
     /// If a successor serves [`beside`](Self::beside) this process already, it is that one which takes over.
     ///
     /// # Errors
@@ -53,7 +55,7 @@ impl RestartTrigger {
     /// process is stopped first, both stop.
     ///
     /// # Errors
-    /// As for [`restart`](Self::restart).
+    /// As for [`restart`](Self::restart); and always in the worker of a [`Supervisor`](crate::Supervisor).
     ///
     /// # Cancel safety
     /// As for [`restart`](Self::restart).
@@ -81,6 +83,7 @@ pub struct RestartError(Kind);
 enum Kind {
     Stopping,
     HandedOver(u32),
+    NotBeside,
     Handoff(HandoffError),
 }
 
@@ -91,6 +94,10 @@ impl RestartError {
 
     pub(crate) fn handed_over(pid: u32) -> Self {
         Self(Kind::HandedOver(pid))
+    }
+
+    pub(crate) fn not_beside() -> Self {
+        Self(Kind::NotBeside)
     }
 
     /// Whether the server is stopping, or has stopped.
@@ -126,6 +133,9 @@ impl fmt::Display for RestartError {
         match &self.0 {
             Kind::Stopping => f.write_str("the server is stopping"),
             Kind::HandedOver(pid) => write!(f, "the server has handed over to process {pid}"),
+            Kind::NotBeside => f.write_str(
+                "this process is a supervisor's worker, and a supervisor has one that serves at a time",
+            ),
             Kind::Handoff(_) => f.write_str("the successor did not take over"),
         }
     }

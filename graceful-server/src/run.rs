@@ -39,6 +39,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     if exit.is_some() {
         graceful_listener::take_connections();
     }
+    graceful_listener::expect_replacement();
     let aside = Aside::new(aside, &http, serve.timeouts);
     let mut watched = std::pin::pin!(aside.watch());
     let acceptor = Acceptor::new(endpoints, tracker.clone(), http);
@@ -61,7 +62,9 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
         report = &mut drain => return Ok(report),
         ready = graceful_listener::ready() => ready.map_err(io::Error::from)?,
     }
-    if !graceful_listener::is_beside() {
+    if graceful_listener::is_beside() {
+        server.stand_back(true);
+    } else {
         server.alone();
     }
     server.on_serving = serve.on_serving;
@@ -114,6 +117,8 @@ struct Server {
     on_serving: Option<Box<dyn FnMut() + Send>>,
     successor: SuccessorBuilder,
     attempts: JoinSet<Attempt>,
+    /// Restarts that the supervisor of this process was asked for: their outcome is heard while this process drains.
+    asked: JoinSet<()>,
     handover: Option<Handover>,
     /// The same after it has said that it ends on purpose.
     left: Option<Handover>,
@@ -154,6 +159,7 @@ impl Server {
             on_serving: None,
             successor,
             attempts,
+            asked: JoinSet::new(),
             handover,
             left: None,
             hurry: Box::pin(pending()),
@@ -180,9 +186,9 @@ impl Server {
             hook();
         }
         self.acceptor.turn(true);
-        self.aside.turn(true);
         // Beside a predecessor it is not the main process yet.
         if !graceful_listener::is_beside() {
+            self.aside.turn(true);
             self.manager.serving(&self.listeners());
         }
     }

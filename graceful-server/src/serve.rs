@@ -171,6 +171,10 @@ impl Serve {
     /// Starts a successor at every signal of this kind that serves beside this process, until it is decided who goes on:
     /// a restart ([`restart_on`](Self::restart_on), [`RestartTrigger::restart`]) lets the successor go on alone, and
     /// stopping the successor lets this process. See [`RestartTrigger::beside`].
+    ///
+    /// Meanwhile clients are served by both, and operators by one: the [control socket](Self::control) and the listeners
+    /// [`aside`](Self::aside) are answered by this process until it is decided, and then by whoever is left. Nobody is
+    /// refused there.
     pub fn beside_on(mut self, kind: SignalKind) -> Self {
         self.restart_kinds.push((kind, true));
         self
@@ -198,7 +202,7 @@ impl Serve {
     ///
     /// | command | does | is answered |
     /// |---|---|---|
-    /// | `status` | | with phase, generation, pid, connections and requests in flight, as one line of JSON |
+    /// | `status` | | with phase, generation, pid, connections and requests in flight, as one line of JSON; `beside` is the pid of a canary, if there is one |
     /// | `drain` | begins the stop, as the stop signal does | at once |
     /// | `drain wait` | the same, or waits for the one that has begun | at the end, with the report |
     /// | `resume` | takes a lame duck back | at once |

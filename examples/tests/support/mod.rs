@@ -10,6 +10,7 @@
     reason = "what a test did not get is its failure"
 )]
 
+pub(crate) mod ctl;
 pub(crate) mod deployed;
 pub(crate) mod loops;
 pub(crate) mod process;

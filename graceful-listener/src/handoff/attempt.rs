@@ -41,10 +41,18 @@ pub(super) struct Attempt {
     started: Option<Started>,
     rollback: Option<Rollback>,
     greeted: bool,
+    /// Positions of the listeners that clients come to.
+    service: Vec<u32>,
+    /// Whether the successor has asked for this, and was not started here.
+    asked: bool,
     /// Positions of the listeners that the successor does not want.
     unclaimed: Vec<u32>,
     /// Whether it takes idle connections, and those on their way to it.
     takes: bool,
+    /// Whether, as a worker, it hands over to the next one by itself.
+    relays: bool,
+    /// The names of the listeners, where the successor knows them by other numbers.
+    names: Vec<String>,
     moves: Option<Arc<Moves>>,
     patience: Patience,
     /// What the caller is told if the attempt fails.
@@ -58,6 +66,7 @@ impl Attempt {
     pub(super) fn begin(
         plan: Plan,
         listeners: Vec<Arc<dyn Carry>>,
+        service: Vec<u32>,
         candidate: Option<Candidate>,
     ) -> Result<Self, HandoffError> {
         if let Err(error) = process::trigger() {
@@ -66,11 +75,20 @@ impl Attempt {
             }
             return Err(error);
         }
-        Ok(Self::new(plan, listeners, candidate))
+        Ok(Self::new(plan, listeners, service, candidate))
     }
 
-    fn new(plan: Plan, listeners: Vec<Arc<dyn Carry>>, candidate: Option<Candidate>) -> Self {
+    fn new(
+        plan: Plan,
+        listeners: Vec<Arc<dyn Carry>>,
+        service: Vec<u32>,
+        candidate: Option<Candidate>,
+    ) -> Self {
         Self {
+            service,
+            asked: candidate.is_some(),
+            // One that asked was greeted before it was let in.
+            greeted: candidate.is_some(),
             candidate,
             patience: Patience::new(plan.ready_timeout),
             plan,
@@ -79,13 +97,43 @@ impl Attempt {
             pid: 0,
             started: None,
             rollback: None,
-            greeted: false,
             unclaimed: Vec::new(),
             takes: false,
+            relays: false,
+            names: Vec::new(),
             moves: None,
             cause: None,
             over: false,
         }
+    }
+
+    /// A hand-over that a supervisor has made: its next worker serves already, and `started` is the way to it.
+    pub(super) fn made(
+        started: Started,
+        takes: bool,
+        listeners: Vec<Arc<dyn Carry>>,
+    ) -> Result<Self, HandoffError> {
+        let names = listeners.iter().map(|one| one.name().to_owned()).collect();
+        let mut attempt = Self::begin(Plan::default(), listeners, Vec::new(), None)?;
+        attempt.pid = started.pid;
+        process::started(started.pid, false);
+        attempt.started = Some(started);
+        (attempt.takes, attempt.names) = (takes, names);
+        for event in [
+            Event::Passed,
+            Event::Spawned,
+            Event::Ready,
+            Event::Commit,
+            Event::Committed,
+        ] {
+            attempt.tell(event);
+        }
+        Ok(attempt)
+    }
+
+    /// Whether the successor takes idle connections, and hands over to a next worker by itself.
+    pub(super) fn abilities(&self) -> (bool, bool) {
+        (self.takes, self.relays)
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -271,7 +319,10 @@ impl Attempt {
             },
             Frame::Ready { unclaimed } if self.greeted => {
                 self.unclaimed = unclaimed;
-                Some(Event::Ready)
+                match self.would_end_the_service() {
+                    true => Some(self.fail(Event::Lost, HandoffError::nothing_claimed())),
+                    false => Some(Event::Ready),
+                }
             }
             Frame::Extend { ms } if self.greeted => {
                 self.patience.ask(Duration::from_millis(ms));
@@ -281,6 +332,10 @@ impl Attempt {
                 self.takes = true;
                 None
             }
+            Frame::Relays if self.greeted => {
+                self.relays = true;
+                None
+            }
             Frame::Unknown { .. } => None,
             Frame::Abort { reason } => Some(self.fail(Event::Lost, HandoffError::aborted(reason))),
             frame => {
@@ -288,6 +343,13 @@ impl Attempt {
                 Some(self.fail(Event::Lost, HandoffError::protocol(what)))
             }
         }
+    }
+
+    /// Whether nobody would serve any more where clients come. A successor that was started here runs by this
+    /// process's own configuration and may have moved elsewhere; one that asked has another.
+    fn would_end_the_service(&self) -> bool {
+        let unwanted = |index| self.unclaimed.contains(index);
+        self.asked && !self.service.is_empty() && self.service.iter().all(unwanted)
     }
 
     /// Writes COMMIT or BESIDE if there is still somebody to read it. The successor has read all there
@@ -354,6 +416,9 @@ impl Attempt {
     /// holds the listeners, also if this process is killed.
     fn introduction(&mut self) -> Vec<Parcel> {
         let mut parcels = introduction(&self.listeners, self.plan.worker.is_some());
+        if self.asked {
+            parcels.retain(|(frame, _)| !matches!(frame, Frame::Hello(_)));
+        }
         let states = std::mem::take(&mut self.states).into_iter();
         parcels.extend(states.map(|frame| (frame, Vec::new())));
         parcels.push((Frame::Delivered, Vec::new()));
@@ -370,7 +435,8 @@ impl Attempt {
     /// What it has not taken is the caller's alone again, to be closed.
     fn hand_over(&mut self) {
         if let Some(started) = &self.started {
-            let moves = Moves::new(started.channel.clone(), self.unclaimed.clone());
+            let names = std::mem::take(&mut self.names);
+            let moves = Moves::new(started.channel.clone(), self.unclaimed.clone(), names);
             self.moves = Some(Arc::new(moves));
         }
         let taken = |(index, _): &(u32, _)| !self.unclaimed.contains(index);

@@ -1,5 +1,7 @@
 //! A process that somebody else started and that asks to take over.
 
+use std::sync::Arc;
+
 use super::channel::Channel;
 use super::frame::Frame;
 use super::started::Started;
@@ -19,7 +21,7 @@ pub struct Candidate {
 
 impl Candidate {
     /// `said` is the number it gives itself, `visible` the one that we see, if any.
-    pub(super) fn new(said: u32, visible: Option<u32>, channel: Channel) -> Self {
+    pub(super) fn new(said: u32, visible: Option<u32>, channel: Arc<Channel>) -> Self {
         let pid = visible.unwrap_or(said);
         Self {
             pid,

@@ -110,6 +110,13 @@ impl Channel {
         outbox.flush(self.socket.as_fd()).unwrap_or(true)
     }
 
+    /// Whether there is something that has not been read, if only the end.
+    pub(super) fn has_unread(&self) -> bool {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        let now = Timespec::default();
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
     /// Whether the other side is gone, read or not: poll(2) says so of a socket whose peer closed.
     pub(super) fn is_closed(&self) -> bool {
         let mut fds = [PollFd::new(&self.socket, PollFlags::empty())];

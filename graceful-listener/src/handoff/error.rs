@@ -57,6 +57,10 @@ enum Kind {
     NobodyThere {
         path: PathBuf,
     },
+    NothingClaimed,
+    NotReplaced {
+        reason: String,
+    },
     NotServing,
     Protocol {
         what: String,
@@ -125,7 +129,7 @@ impl HandoffError {
 
     /// This process is a supervisor's worker ([`is_worker`](crate::is_worker)), and the supervisor
     /// was asked to replace it: it starts the next worker and tells this one to end. What becomes
-    /// of that is in the supervisor's log.
+    /// of that is in the supervisor's log; [`ask_supervisor`](crate::ask_supervisor) waits for it.
     pub fn is_supervised(&self) -> bool {
         matches!(*self.0, Kind::Supervised)
     }
@@ -135,9 +139,10 @@ impl HandoffError {
         matches!(*self.0, Kind::Aborted { .. })
     }
 
-    /// The server was asked for something ([`command`](crate::command())) and did not do it.
+    /// The server was asked for something ([`command`](crate::command())), or a supervisor for a
+    /// restart ([`ask_supervisor`](crate::ask_supervisor)), and did not do it.
     pub fn is_failed(&self) -> bool {
-        matches!(*self.0, Kind::Failed { .. })
+        matches!(*self.0, Kind::Failed { .. } | Kind::NotReplaced { .. })
     }
 
     /// No server is behind the path of the control socket.
@@ -159,6 +164,13 @@ impl HandoffError {
     /// The application of this process is against it ([`veto`](crate::SuccessorBuilder::veto)).
     pub fn is_vetoed(&self) -> bool {
         matches!(*self.0, Kind::Vetoed { .. })
+    }
+
+    /// A process that asked to take over ([`take_over`](crate::take_over)) claims none of the listeners that clients
+    /// come to: it has other addresses or names for them, and the service would end with the old process. Both sides
+    /// hear of it, and the old process serves on.
+    pub fn is_nothing_claimed(&self) -> bool {
+        matches!(*self.0, Kind::NothingClaimed)
     }
 
     /// The application state for the successor is too large; nothing was started.
@@ -238,6 +250,14 @@ impl HandoffError {
         Self::new(Kind::NobodyThere { path })
     }
 
+    pub(super) fn nothing_claimed() -> Self {
+        Self::new(Kind::NothingClaimed)
+    }
+
+    pub(super) fn not_replaced(reason: String) -> Self {
+        Self::new(Kind::NotReplaced { reason })
+    }
+
     pub(super) fn not_serving() -> Self {
         Self::new(Kind::NotServing)
     }
@@ -272,6 +292,14 @@ impl HandoffError {
 
     pub(super) fn vetoed(reason: String) -> Self {
         Self::new(Kind::Vetoed { reason })
+    }
+
+    /// The reason as it was given, or all that is to be said.
+    pub(super) fn reason(&self) -> String {
+        match &*self.0 {
+            Kind::Vetoed { reason } => reason.clone(),
+            _ => self.to_string(),
+        }
     }
 
     pub(super) fn would_kill_container() -> Self {
@@ -331,6 +359,13 @@ impl fmt::Display for HandoffError {
             Kind::NobodyThere { path } => {
                 write!(f, "no server answers at {}", path.display())
             }
+            Kind::NothingClaimed => f.write_str(
+                "the process that asked to take over claims none of the service's listeners; give it the addresses \
+                 and names that they have, at least one of them",
+            ),
+            Kind::NotReplaced { reason } => {
+                write!(f, "the supervisor did not replace this process: {reason}")
+            }
             Kind::NotServing => f.write_str(
                 "this process has not taken over itself yet; wait for `ready` before a successor",
             ),
@@ -362,7 +397,8 @@ impl fmt::Display for HandoffError {
                  (`take_over`), or start it under an init such as `docker run --init`",
             ),
             Kind::Supervised => f.write_str(
-                "this process is a worker, and its supervisor was asked to replace it; see its log",
+                "this process is a worker, and its supervisor was asked to replace it; what becomes of \
+                 that is in its log",
             ),
         }
     }

@@ -12,17 +12,22 @@
 //! | 5 EXTEND | u64 ms | new | I need that much longer, from now |
 //! | 6 COMMIT | | old | the listeners are yours: accept |
 //! | 7 ABORT | reason | either | no hand-over; the old one goes on |
-//! | 8 TRIGGER | | old, or a worker to its supervisor | somebody asked me for a restart: it is yours to do |
+//! | 8 TRIGGER | u64 id, if not 0 | old, or a worker to its supervisor | somebody asked me for a restart: it is yours to do, and OUTCOME answers `id` |
 //! | 9 HURRY | u64 ms, u32 spare | new | be gone within; or if any are spare, tell your predecessor so, with one less |
-//! | 10 RECLAIM | | old | I accept again |
-//! | 11 CONN | u64 id, u32 listener, u64 requests, peer, unread bytes | old | an idle connection, one descriptor |
+//! | 10 RECLAIM | | worker, to its supervisor | the one after me is dead, and I accept again |
+//! | 11 CONN | u64 id, u32 listener, u64 requests, peer, unread bytes, the listener's name between workers | old | an idle connection, one descriptor |
 //! | 12 CONN_ACK | u64 id, u8 taken | new | I have it, or close it yourself |
 //! | 13 COMMAND | text | control client, after its HELLO | do this; or `takeover`, and HELLO from the old one follows |
 //! | 14 ANSWER | u8 status, text | control server | done, or why not |
 //! | 15 DELIVERED | | old | you have all listeners and all state: start |
 //! | 16 BESIDE | | old | accept, as I do too; COMMIT or ABORT follows |
+//! | 17 BRIDGE | u32 pid, u8 place, u8 takes | supervisor, to workers that said RELAYS | one descriptor, a channel to worker `pid`: 0 it was before you and moves its connections to you; 1 it comes after you and serves |
 //! | 128 LEAVE | | new | I end on purpose: do not take the listeners back |
 //! | 129 TAKES | | new, before READY | once you have committed I take idle connections |
+//! | 130 OUTCOME | u64 id, u8 what, u32 pid, reason | supervisor | of TRIGGER `id`: 0 it is heard, 1 `pid` serves, 2 it failed |
+//! | 131 AGAIN | | control server, before ABORT | you were not heard, so you may ask again |
+//! | 132 RELAYS | | worker, before READY | I hand over to the next worker by BRIDGE, and answer PREPARE |
+//! | 133 PREPARE | | supervisor | somebody is about to come after you: STATE and DELIVERED, or ABORT if that must not be |
 //!
 //! Rules for a peer of another version: both take the highest version that both ranges of HELLO
 //! contain, and part when there is none. Fields may be appended to a payload; a reader skips what
@@ -42,12 +47,26 @@ pub(super) const HEADER: usize = 5;
 const SKIPPABLE: u8 = 0x80;
 const LEAVE: u8 = 0x80;
 const TAKES: u8 = 0x81;
+const OUTCOME: u8 = 0x82;
+const AGAIN: u8 = 0x83;
+const RELAYS: u8 = 0x84;
+const PREPARE: u8 = 0x85;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
     pub(super) versions: (u16, u16),
     pub(super) pid: u32,
     pub(super) generation: u32,
+}
+
+/// What becomes of a restart that a worker has asked its supervisor for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The question has been heard, and is answered.
+    Heard,
+    /// This process serves in the worker's place.
+    Serves(u32),
+    Failed(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +92,9 @@ pub(super) enum Frame {
     Abort {
         reason: String,
     },
-    Trigger,
+    Trigger {
+        id: u64,
+    },
     Hurry {
         ms: u64,
         spare: u32,
@@ -85,6 +106,8 @@ pub(super) enum Frame {
         requests: u64,
         peer: String,
         unread: Vec<u8>,
+        /// Nothing where both know the listeners by the same numbers.
+        name: String,
     },
     ConnAck {
         id: u64,
@@ -99,8 +122,22 @@ pub(super) enum Frame {
     },
     Delivered,
     Beside,
+    Bridge {
+        pid: u32,
+        /// Whether that worker comes after this one.
+        heir: bool,
+        /// Whether it takes idle connections.
+        takes: bool,
+    },
     Leave,
     Takes,
+    Outcome {
+        id: u64,
+        outcome: Outcome,
+    },
+    Again,
+    Relays,
+    Prepare,
     /// Of a later version, to be skipped.
     Unknown {
         kind: u8,
@@ -120,7 +157,7 @@ impl Frame {
     pub(super) fn fds(&self) -> usize {
         match self {
             Self::Listeners { records, .. } => records.len(),
-            Self::Conn { .. } => 1,
+            Self::Conn { .. } | Self::Bridge { .. } => 1,
             _ => 0,
         }
     }
@@ -164,7 +201,9 @@ impl Frame {
             7 => Self::Abort {
                 reason: r.string()?,
             },
-            8 => Self::Trigger,
+            8 => Self::Trigger {
+                id: if payload.is_empty() { 0 } else { r.u64()? },
+            },
             9 => Self::Hurry {
                 ms: r.u64()?,
                 spare: r.u32()?,
@@ -176,6 +215,11 @@ impl Frame {
                 requests: r.u64()?,
                 peer: r.string()?,
                 unread: r.bytes()?,
+                name: if r.0.is_empty() {
+                    String::new()
+                } else {
+                    r.string()?
+                },
             },
             12 => Self::ConnAck {
                 id: r.u64()?,
@@ -188,8 +232,20 @@ impl Frame {
             },
             15 => Self::Delivered,
             16 => Self::Beside,
+            17 => Self::Bridge {
+                pid: r.u32()?,
+                heir: flag(&mut r)?,
+                takes: flag(&mut r)?,
+            },
             LEAVE => Self::Leave,
             TAKES => Self::Takes,
+            OUTCOME => Self::Outcome {
+                id: r.u64()?,
+                outcome: Outcome::read(&mut r)?,
+            },
+            AGAIN => Self::Again,
+            RELAYS => Self::Relays,
+            PREPARE => Self::Prepare,
             kind if kind >= SKIPPABLE => Self::Unknown { kind },
             _ => return Err("a frame of a type that must not be skipped is unknown here"),
         })
@@ -205,7 +261,7 @@ impl Frame {
             Self::Extend { .. } => 5,
             Self::Commit => 6,
             Self::Abort { .. } => 7,
-            Self::Trigger => 8,
+            Self::Trigger { .. } => 8,
             Self::Hurry { .. } => 9,
             Self::Reclaim => 10,
             Self::Conn { .. } => 11,
@@ -214,8 +270,13 @@ impl Frame {
             Self::Answer { .. } => 14,
             Self::Delivered => 15,
             Self::Beside => 16,
+            Self::Bridge { .. } => 17,
             Self::Leave => LEAVE,
             Self::Takes => TAKES,
+            Self::Outcome { .. } => OUTCOME,
+            Self::Again => AGAIN,
+            Self::Relays => RELAYS,
+            Self::Prepare => PREPARE,
             Self::Unknown { kind } => *kind,
         }
     }
@@ -256,24 +317,57 @@ impl Frame {
                 requests,
                 peer,
                 unread,
+                name,
             } => {
                 w.u64(*id)
                     .u32(*listener)
                     .u64(*requests)
                     .bytes(peer.as_bytes())
                     .bytes(unread);
+                if !name.is_empty() {
+                    w.bytes(name.as_bytes());
+                }
+            }
+            Self::Bridge { pid, heir, takes } => {
+                w.u32(*pid).u8((*heir).into()).u8((*takes).into());
             }
             Self::ConnAck { id, taken } => _ = w.u64(*id).u8((*taken).into()),
             Self::Answer { status, text } => _ = w.u8(*status).bytes(text.as_bytes()),
+            // As it was before it could be answered.
+            Self::Trigger { id: 0 } => {}
+            Self::Trigger { id } => _ = w.u64(*id),
+            Self::Outcome { id, outcome } => outcome.write(w.u64(*id)),
             Self::Commit
-            | Self::Trigger
             | Self::Reclaim
             | Self::Delivered
             | Self::Beside
             | Self::Leave
             | Self::Takes
+            | Self::Again
+            | Self::Relays
+            | Self::Prepare
             | Self::Unknown { .. } => {}
         }
+    }
+}
+
+impl Outcome {
+    fn write(&self, w: &mut Writer) {
+        let (what, pid, reason) = match self {
+            Self::Heard => (0, 0, ""),
+            Self::Serves(pid) => (1, *pid, ""),
+            Self::Failed(reason) => (2, 0, reason.as_str()),
+        };
+        w.u8(what).u32(pid).bytes(reason.as_bytes());
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(match (r.u8()?, r.u32()?, r.string()?) {
+            (1, pid, _) => Self::Serves(pid),
+            (2, _, reason) => Self::Failed(reason),
+            // What a later version may say before the end.
+            _ => Self::Heard,
+        })
     }
 }
 

@@ -34,6 +34,16 @@ pub(crate) enum Heritage {
     Predecessor(Box<Predecessor>),
 }
 
+impl Heritage {
+    /// From a predecessor that did not start this process.
+    pub(super) fn asked_for(mut self) -> Self {
+        if let Self::Predecessor(predecessor) = &mut self {
+            predecessor.asked = true;
+        }
+        self
+    }
+}
+
 /// All that the predecessor gives before READY, and which generation we are.
 #[derive(Debug, Default)]
 pub(super) struct Legacy {
@@ -194,7 +204,7 @@ fn next(channel: &Channel, deadline: Instant) -> Result<Option<Message>, Handoff
                 return Err(HandoffError::aborted(reason));
             }
             Some(Message {
-                frame: Frame::Unknown { .. },
+                frame: Frame::Again | Frame::Unknown { .. },
                 ..
             }) => {}
             message => return Ok(message),

@@ -133,6 +133,7 @@ mod tests {
     #[test]
     fn a_lost_descriptor_is_missed_by_its_own_frame_and_not_taken_from_the_next() {
         let conn = Frame::Conn {
+            name: String::new(),
             id: 1,
             listener: 0,
             requests: 0,

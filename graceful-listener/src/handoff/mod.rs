@@ -3,7 +3,9 @@
 //! turn (`predecessor`), or asks a running process for its place (`takeover`) at its `control`
 //! socket. Between them a `channel` carries `frame`s.
 
+mod asking;
 mod attempt;
+mod bridge;
 mod candidate;
 mod channel;
 mod codec;
@@ -33,6 +35,8 @@ mod successor;
 mod takeover;
 mod worker;
 
+pub use self::asking::{RestartRequest, ask_supervisor};
+pub use self::bridge::{Preparation, Replacement, expect_replacement, reclaimed};
 pub use self::candidate::Candidate;
 pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command};
 pub use self::error::HandoffError;

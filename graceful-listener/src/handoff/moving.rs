@@ -30,6 +30,8 @@ const UNREAD: usize = 32 * 1024;
 pub(super) struct Moves {
     channel: Arc<Channel>,
     unclaimed: Vec<u32>,
+    /// The names of the listeners, where the successor knows them by other numbers.
+    names: Vec<String>,
     turns: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
 }
@@ -43,10 +45,11 @@ struct Waiting {
 }
 
 impl Moves {
-    pub(super) fn new(channel: Arc<Channel>, unclaimed: Vec<u32>) -> Self {
+    pub(super) fn new(channel: Arc<Channel>, unclaimed: Vec<u32>, names: Vec<String>) -> Self {
         Self {
             channel,
             unclaimed,
+            names,
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Mutex::new(Waiting {
                 last: 0,
@@ -178,7 +181,9 @@ impl Turn {
         let peer = stream.peer_addr().ok()?.to_string();
         let fd = stream.as_fd().try_clone_to_owned().ok()?;
         let (id, answered) = moves.expect();
+        let name = moves.names.get(listener as usize).cloned();
         let frame = Frame::Conn {
+            name: name.unwrap_or_default(),
             id,
             listener,
             requests,

@@ -9,7 +9,9 @@ use std::sync::atomic::Ordering;
 use rustix::net::{AddressFamily, sockopt::socket_domain};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::bridge::{self, Preparation, Replacement};
 use super::channel::Channel;
+use super::error::HandoffError;
 use super::frame::Frame;
 use super::heritage::{Heritage, heritage};
 use super::inbox::Message;
@@ -49,6 +51,10 @@ pub enum News {
     Restart,
     /// It served beside this process, and has let go, or died: this process serves alone.
     Committed,
+    /// A supervisor asks for what the next worker is to start from. Answer it.
+    Prepare(Preparation),
+    /// The supervisor has another worker in the place of this one, which serves already. Hand over to it.
+    Replaced(Box<Replacement>),
     /// It served beside this process, and goes on alone: this process is to stop. What it has accepted
     /// is its own to finish.
     Dismissed,
@@ -59,55 +65,121 @@ impl Predecessor {
         if !self.serving.load(Ordering::Acquire) {
             return None;
         }
-        // One that breaks the protocol is as good as gone: what it has, it keeps.
-        while let Ok(Some(message)) = self.channel.recv().await {
-            if let Some(news) = self.understand(message) {
-                return Some(news);
+        loop {
+            let elder = self.elder().clone();
+            // One that breaks the protocol is as good as gone: what it has, it keeps.
+            let news = tokio::select! {
+                biased;
+                said = self.channel.recv(), if !self.ended.load(Ordering::Acquire) => match said {
+                    Ok(Some(message)) => self.understand(message),
+                    _ => self.end(),
+                },
+                Some(said) = hear(elder.as_deref()) => match (said, elder) {
+                    (Ok(Some(message)), Some(elder)) => Self::understand_elder(message, &self.names, &elder),
+                    _ => {
+                        self.elder().take();
+                        None
+                    }
+                },
+                else => return None,
+            };
+            if news.is_some() {
+                return news;
             }
         }
+    }
+
+    /// The predecessor is gone.
+    fn end(&self) -> Option<News> {
+        self.ended.store(true, Ordering::Release);
+        self.questions.close();
         self.own(log::promoted).then_some(News::Committed)
     }
 
     fn understand(&self, message: Message) -> Option<News> {
         match message.frame {
-            Frame::Conn { .. } => self.moved(message).map(Box::new).map(News::Connection),
+            Frame::Conn { .. } => connection(message, &self.names, &self.channel),
+            Frame::Bridge { heir: true, .. } => {
+                bridge::replaced(message).map(Box::new).map(News::Replaced)
+            }
+            Frame::Bridge { heir: false, .. } => {
+                self.meet(message.fds);
+                None
+            }
+            Frame::Prepare => Some(News::Prepare(Preparation::new(&self.channel))),
             Frame::Commit => {
                 self.own(log::committed);
                 Some(News::Committed)
             }
-            Frame::Trigger => Some(News::Restart),
+            Frame::Trigger { .. } => Some(News::Restart),
+            Frame::Outcome { id, outcome } => {
+                self.questions.hear(id, outcome);
+                None
+            }
             Frame::Abort { .. } => Some(News::Dismissed),
             _ => None,
         }
     }
 
-    /// The connection that a frame brings. One that cannot be understood is refused.
-    fn moved(&self, mut message: Message) -> Option<Moved> {
-        let Frame::Conn {
-            id,
-            listener,
-            requests,
-            peer,
-            unread,
-        } = message.frame
-        else {
-            return None;
-        };
-        let refusal = Answer {
-            id,
-            channel: Some(Arc::clone(&self.channel)),
-        };
-        let name = self.names.get(listener as usize)?.clone();
-        let stream = stream(message.fds.pop()?).ok()?;
-        Some(Moved {
-            listener: name,
-            peer: peer_of(&peer, &stream)?,
-            stream,
-            requests,
-            unread,
-            answer: refusal,
-        })
+    /// What the worker before this one says. Who serves is the supervisor's to say.
+    fn understand_elder(message: Message, names: &[String], elder: &Arc<Channel>) -> Option<News> {
+        match message.frame {
+            Frame::Conn { .. } => connection(message, names, elder),
+            Frame::Trigger { .. } => Some(News::Restart),
+            _ => None,
+        }
     }
+
+    /// The way to the worker before this one.
+    fn meet(&self, mut fds: Vec<OwnedFd>) {
+        let Some(channel) = fds.pop().map(Channel::new) else {
+            return;
+        };
+        if self.left.load(Ordering::Acquire) {
+            let _ = channel.post(&Frame::Leave, Vec::new());
+        }
+        *self.elder() = Some(Arc::new(channel));
+    }
+}
+
+/// Nothing without one.
+async fn hear(channel: Option<&Channel>) -> Option<Result<Option<Message>, HandoffError>> {
+    Some(channel?.recv().await)
+}
+
+fn connection(message: Message, names: &[String], from: &Arc<Channel>) -> Option<News> {
+    let moved = moved(message, names, from)?;
+    Some(News::Connection(Box::new(moved)))
+}
+
+/// The connection that a frame brings. One that cannot be understood is refused.
+fn moved(mut message: Message, names: &[String], from: &Arc<Channel>) -> Option<Moved> {
+    let Frame::Conn {
+        id,
+        listener,
+        requests,
+        peer,
+        unread,
+        name,
+    } = message.frame
+    else {
+        return None;
+    };
+    let refusal = Answer {
+        id,
+        channel: Some(Arc::clone(from)),
+    };
+    let numbered = || names.get(listener as usize).cloned();
+    let name = if name.is_empty() { numbered()? } else { name };
+    let stream = stream(message.fds.pop()?).ok()?;
+    Some(Moved {
+        listener: name,
+        peer: peer_of(&peer, &stream)?,
+        stream,
+        requests,
+        unread,
+        answer: refusal,
+    })
 }
 
 fn stream(fd: OwnedFd) -> io::Result<Stream> {

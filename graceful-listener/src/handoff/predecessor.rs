@@ -1,11 +1,12 @@
 //! The new process's side: READY, then nothing is accepted until COMMIT. Guards law 9.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::asking::Questions;
 use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::Frame;
@@ -21,37 +22,78 @@ pub(crate) struct Predecessor {
     pub(super) channel: Arc<Channel>,
     generation: u32,
     /// Whether it is a supervisor, which stays.
-    supervises: bool,
+    pub(super) supervises: bool,
     delivered: Mutex<Vec<Delivered>>,
     /// The names of what was delivered, by position.
     pub(super) names: Vec<String>,
+    /// Positions of those that clients come to.
+    service: Vec<u32>,
+    /// Whether this process has asked for its place, and was not started by it.
+    pub(super) asked: bool,
     pub(super) takes_connections: AtomicBool,
     states: Mutex<Vec<(String, InheritedState)>>,
     declined: OnceLock<String>,
+    /// READY said that nobody would serve here where clients come.
+    claims_nothing: AtomicBool,
     ready_sent: AtomicBool,
     /// It may accept.
     pub(super) serving: AtomicBool,
     /// The listeners are its own: the predecessor has let go of them, or is gone.
     pub(super) owning: AtomicBool,
+    /// Whether this process hands over to the next worker by itself.
+    pub(super) relays: AtomicBool,
+    /// The worker before this one, whose connections move here.
+    pub(super) elder: Mutex<Option<Arc<Channel>>>,
+    /// The predecessor itself has ended.
+    pub(super) ended: AtomicBool,
+    /// This process ends on purpose.
+    pub(super) left: AtomicBool,
+    /// Restarts that it was asked for, as a supervisor.
+    pub(super) questions: Questions,
     outcome: OnceCell<Result<(), HandoffError>>,
 }
 
 impl Predecessor {
     pub(super) fn new(channel: Channel, legacy: Legacy) -> Self {
         let name = |delivered: &Delivered| delivered.record.name.clone();
+        let serves = |(_, delivered): &(u32, &Delivered)| delivered.record.serves();
         Self {
             channel: Arc::new(channel),
             generation: legacy.generation,
             names: legacy.delivered.iter().map(name).collect(),
+            service: (0..)
+                .zip(&legacy.delivered)
+                .filter(serves)
+                .map(|(index, _)| index)
+                .collect(),
+            asked: false,
             takes_connections: AtomicBool::new(false),
             supervises: legacy.worker,
             delivered: Mutex::new(legacy.delivered),
             states: Mutex::new(legacy.states),
             declined: OnceLock::new(),
+            claims_nothing: AtomicBool::new(false),
             ready_sent: AtomicBool::new(false),
             serving: AtomicBool::new(false),
             owning: AtomicBool::new(false),
+            relays: AtomicBool::new(false),
+            elder: Mutex::default(),
+            ended: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            questions: Questions::default(),
             outcome: OnceCell::new(),
+        }
+    }
+
+    pub(super) fn elder(&self) -> MutexGuard<'_, Option<Arc<Channel>>> {
+        self.elder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says it to whoever was before this process, and to its supervisor. One that is gone does not have to know.
+    fn tell_all(&self, frame: &Frame) {
+        let _ = self.channel.post(frame, Vec::new());
+        if let Some(elder) = &*self.elder() {
+            let _ = elder.post(frame, Vec::new());
         }
     }
 
@@ -105,14 +147,29 @@ impl Predecessor {
         }
         if !self.ready_sent.swap(true, Ordering::AcqRel) {
             let unclaimed = inherited::settle_delivered();
+            let nothing = self.service.iter().all(|index| unclaimed.contains(index));
+            let nothing = self.asked && !self.service.is_empty() && nothing;
+            self.claims_nothing.store(nothing, Ordering::Release);
             if self.takes_connections.load(Ordering::Acquire) {
                 let _ = self.channel.post(&Frame::Takes, Vec::new());
+            }
+            if self.supervises && self.relays.load(Ordering::Acquire) {
+                let _ = self.channel.post(&Frame::Relays, Vec::new());
             }
             // If the predecessor is gone, the next read says so.
             let _ = self.channel.post(&Frame::Ready { unclaimed }, Vec::new());
         }
         loop {
-            match self.channel.recv().await?.map(|message| message.frame) {
+            let said = self.channel.recv().await?.map(|message| message.frame);
+            let decided = matches!(
+                said,
+                Some(Frame::Commit | Frame::Beside | Frame::Abort { .. })
+            );
+            // If it has let go nevertheless, it takes the listeners back when this process ends.
+            if decided && self.claims_nothing.load(Ordering::Acquire) {
+                return Err(HandoffError::nothing_claimed());
+            }
+            match said {
                 Some(Frame::Commit) => _ = self.own(log::committed),
                 Some(Frame::Beside) => log::beside(self.generation),
                 None => _ = self.own(log::promoted),
@@ -142,8 +199,9 @@ impl Predecessor {
 ///
 /// # Errors
 ///
-/// [`is_aborted`](HandoffError::is_aborted) if the predecessor called the hand-over off, and
-/// [`is_protocol`](HandoffError::is_protocol) if it cannot be understood. The predecessor then
+/// [`is_aborted`](HandoffError::is_aborted) if the predecessor called the hand-over off;
+/// [`is_nothing_claimed`](HandoffError::is_nothing_claimed) if this process asked for its place and
+/// has claimed nothing that clients come to; and [`is_protocol`](HandoffError::is_protocol) if it cannot be understood. The predecessor then
 /// goes on serving, and this process must not: it should end.
 pub async fn ready() -> Result<(), HandoffError> {
     match heritage() {
@@ -188,10 +246,7 @@ pub fn hurry(within: Duration, spare: u32) {
     if let Heritage::Predecessor(predecessor) = heritage() {
         if predecessor.serving.load(Ordering::Acquire) {
             let ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-            // A predecessor that is gone needs no hurry.
-            let _ = predecessor
-                .channel
-                .post(&Frame::Hurry { ms, spare }, Vec::new());
+            predecessor.tell_all(&Frame::Hurry { ms, spare });
         }
     }
 }
@@ -217,8 +272,8 @@ pub fn decline(reason: &str) -> bool {
 pub fn leave() {
     if let Heritage::Predecessor(predecessor) = heritage() {
         if predecessor.serving.load(Ordering::Acquire) {
-            // A predecessor that is gone does not have to know.
-            let _ = predecessor.channel.post(&Frame::Leave, Vec::new());
+            predecessor.left.store(true, Ordering::Release);
+            predecessor.tell_all(&Frame::Leave);
         }
     }
 }
@@ -247,7 +302,7 @@ pub(super) fn asked_supervisor() -> bool {
             predecessor.serving.load(Ordering::Acquire)
                 && predecessor
                     .channel
-                    .post(&Frame::Trigger, Vec::new())
+                    .post(&Frame::Trigger { id: 0 }, Vec::new())
                     .is_ok()
         }
         _ => false,
@@ -300,7 +355,7 @@ mod tests {
     async fn only_commit_lets_it_serve_whatever_else_is_said_before() {
         let (predecessor, old) = imagined();
         for frame in [
-            Frame::Trigger,
+            Frame::Trigger { id: 0 },
             Frame::Hurry { ms: 1, spare: 0 },
             Frame::Unknown { kind: 200 },
         ] {

@@ -44,6 +44,11 @@ pub(super) fn allowed(plan: &Plan) -> Result<(), HandoffError> {
     if plan.worker.is_none() && !owns() {
         return Err(HandoffError::not_serving());
     }
+    unvetoed(plan)
+}
+
+/// Whether the application of this process has nothing against a successor.
+pub(super) fn unvetoed(plan: &Plan) -> Result<(), HandoffError> {
     for Veto(veto) in &plan.vetoes {
         contained(&**veto)
             .and_then(|verdict| verdict)

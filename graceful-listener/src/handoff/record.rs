@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use super::CONTROL;
 use super::codec::{Malformed, Reader, Writer};
 use crate::bind::Identity;
 
@@ -36,6 +37,15 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Whether clients come to it.
+    pub(super) fn serves(&self) -> bool {
+        let socket = matches!(
+            self.socket,
+            Socket::Tcp(_) | Socket::Unix { .. } | Socket::Udp(_)
+        );
+        socket && self.name != CONTROL
+    }
+
     pub(super) fn write(&self, w: &mut Writer) {
         w.bytes(self.name.as_bytes()).u32(self.index);
         match &self.socket {

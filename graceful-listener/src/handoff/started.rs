@@ -43,24 +43,24 @@ pub(super) enum Heard {
 
 impl Started {
     pub(super) fn new(child: Child, channel: Channel) -> Self {
-        Self::with(child.id().unwrap_or(0), channel, Life::Child(child))
+        Self::with(child.id().unwrap_or(0), channel.into(), Life::Child(child))
     }
 
     /// A process that was started by somebody else. `visible` is its number where we see it.
-    pub(super) fn stranger(pid: u32, visible: Option<u32>, channel: Channel) -> Self {
+    pub(super) fn stranger(pid: u32, visible: Option<u32>, channel: Arc<Channel>) -> Self {
         let life = visible.map_or(Life::Stranger(None), Life::of_stranger);
         Self::with(pid, channel, life)
     }
 
     /// A child from before this process executed itself anew.
     pub(super) fn adopted(pid: u32, channel: Channel) -> Option<Self> {
-        Some(Self::with(pid, channel, Life::of_adopted(pid)?))
+        Some(Self::with(pid, channel.into(), Life::of_adopted(pid)?))
     }
 
-    fn with(pid: u32, channel: Channel, life: Life) -> Self {
+    fn with(pid: u32, channel: Arc<Channel>, life: Life) -> Self {
         Self {
             pid,
-            channel: Arc::new(channel),
+            channel,
             life,
             leaves: false,
             hurry: watch::Sender::default(),

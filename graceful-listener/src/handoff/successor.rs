@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::attempt::Attempt;
 use super::candidate::Candidate;
+use super::control::NAME;
 use super::error::HandoffError;
 use super::exec::exec;
 use super::frame::Frame;
@@ -29,7 +30,7 @@ use crate::carried::Carried;
 /// the same arguments, the same environment but for the variables that describe how this process
 /// itself was started, and the standard input, output and error of this process.
 #[derive(Clone, Debug)]
-pub struct SuccessorBuilder(Plan);
+pub struct SuccessorBuilder(pub(super) Plan);
 
 impl SuccessorBuilder {
     /// Starts another program.
@@ -206,13 +207,19 @@ impl SuccessorBuilder {
     /// must not be PID 1. If it fails it is told why, but not ended: that is for whoever started
     /// it. Pass the [`ControlSocket`](crate::ControlSocket)'s listener with the others.
     ///
+    /// It has a command line of its own, so it may have been given other addresses. If it claims
+    /// none of `listeners`, the control socket apart, the attempt fails: the service would end.
+    /// What is [carried](Self::carry) beside them does not count. Listeners may be added and
+    /// removed as in any hand-over, as long as one is kept; to move a service to another address
+    /// altogether, have it listen on both for one generation.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future rolls back, and the candidate is told.
     ///
     /// # Errors
     ///
-    /// As for [`start`](Self::start). Of a candidate that ended the exit status is not known.
+    /// As for [`start`](Self::start), and [`is_nothing_claimed`](HandoffError::is_nothing_claimed). Of a candidate that ended the exit status is not known.
     pub async fn adopt(
         &self,
         candidate: Candidate,
@@ -226,10 +233,15 @@ impl SuccessorBuilder {
         listeners: &[&HandoffListener],
         candidate: Option<Candidate>,
     ) -> Result<Successor, HandoffError> {
+        let serves = |(_, listener): &(u32, &&HandoffListener)| listener.name() != NAME;
+        let service = (0..).zip(listeners).filter(serves).map(|(index, _)| index);
+        let service = service.collect();
         let listeners = listeners.iter().map(|listener| Carried::from(*listener));
-        let carried = listeners.chain(self.0.carried.iter().cloned());
+        let mut plan = self.0.clone();
+        // The attempt holds each for as long as it may want it back, and no longer.
+        let carried = listeners.chain(std::mem::take(&mut plan.carried));
         let carried = carried.map(|one| one.0).collect();
-        let mut attempt = Attempt::begin(self.0.clone(), carried, candidate)?;
+        let mut attempt = Attempt::begin(plan, carried, service, candidate)?;
         match attempt.settle().await {
             State::Ready => Ok(Successor(attempt)),
             _ => Err(attempt.cause()),
@@ -402,7 +414,7 @@ impl Beside {
 /// It keeps the listeners open that the successor has taken, whatever becomes of their handles.
 /// Dropping it changes nothing for the successor, but then nobody here learns of its end.
 #[derive(Debug)]
-pub struct Handover(Attempt);
+pub struct Handover(pub(super) Attempt);
 
 impl Handover {
     /// Returns the process number of the successor.
@@ -423,7 +435,7 @@ impl Handover {
     pub fn forward(&self) {
         if let Some(started) = self.0.started() {
             // One that is gone is heard of by `gone`.
-            let _ = started.channel.post(&Frame::Trigger, Vec::new());
+            let _ = started.channel.post(&Frame::Trigger { id: 0 }, Vec::new());
         }
     }
 
@@ -465,9 +477,10 @@ impl Handover {
     /// [`is_aborted`](HandoffError::is_aborted) if it is [gone](Self::gone).
     pub fn into_worker(mut self) -> Result<Worker, HandoffError> {
         let generation = self.0.generation();
+        let (takes, relays) = self.0.abilities();
         let started = self.0.release();
         let started = started.ok_or_else(|| HandoffError::aborted("the worker is gone"))?;
-        Ok(Worker::new(started, generation))
+        Ok(Worker::new(started, generation, takes, relays))
     }
 
     /// Waits, without bound, until the successor has died, and takes the listeners back.

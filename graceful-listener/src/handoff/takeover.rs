@@ -20,6 +20,9 @@ pub(super) const REQUEST: &str = "takeover";
 /// COMMIT, and the server serves until then, and again if this process dies while it drains. If
 /// the server turns this process down, by a veto for instance, `ready` or this function says why.
 ///
+/// Claim what the server listens on, under the names and addresses that it has there: if this
+/// process claims none of it but the control socket, it is turned down as well.
+///
 /// Returns whether there is a predecessor. There is none if nothing is at `path`, or what is there
 /// was left by a server that is gone: then bind. A process that was started by its predecessor
 /// has it already, so that a restart may use the same command line; `path` is then not looked at.
@@ -51,7 +54,7 @@ pub fn take_over(path: impl AsRef<Path>) -> Result<bool, HandoffError> {
     }
     let found = match from_environment() {
         Heritage::Nobody => match knock(path.as_ref(), REQUEST, GREETING)? {
-            Some(channel) => inherit(channel, None),
+            Some(channel) => inherit(channel, None).asked_for(),
             None => return Ok(false),
         },
         found => found,

@@ -4,15 +4,21 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::asking::RestartRequest;
 use super::channel::Channel;
+use super::error::HandoffError;
 use super::frame::Frame;
 use super::started::{Heard, Started};
+use super::state::{Arrivals, InheritedState};
 use crate::inherited;
 
 /// From the end of a worker to the last of what it said.
@@ -29,28 +35,38 @@ pub struct Worker {
     started: Started,
     generation: u32,
     replaced: bool,
+    takes: bool,
+    relays: bool,
+    /// The state that it was asked for, until all of it has come.
+    state: Option<(Arrivals, StateSender)>,
 }
 
+type StateSender = oneshot::Sender<Result<Vec<(String, InheritedState)>, HandoffError>>;
+
 /// What a worker does, from [`Worker::news`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum WorkerNews {
-    /// It was asked for a restart, and that is the supervisor's to do.
-    AsksForRestart,
+    /// It was asked for a restart, and that is the supervisor's to do. It may wait for the outcome.
+    AsksForRestart(RestartRequest),
     /// It begins to end on purpose ([`leave`](crate::leave)): nobody has to come after it, and
     /// whoever holds its listeners should close them.
     Leaves,
+    /// It was replaced, and the one in its place is dead: it serves again. Replace it again with whoever serves as well.
+    ServesAgain,
     /// It has ended, and is reaped.
     Ended(ExitStatus),
 }
 
 impl Worker {
-    pub(super) fn new(started: Started, generation: u32) -> Self {
-        let replaced = false;
+    pub(super) fn new(started: Started, generation: u32, takes: bool, relays: bool) -> Self {
         Self {
             started,
             generation,
-            replaced,
+            replaced: false,
+            takes,
+            relays,
+            state: None,
         }
     }
 
@@ -83,7 +99,90 @@ impl Worker {
         self.started.terminate();
     }
 
-    /// Returns whether [`replace`](Self::replace) was called, be it before an exec.
+    /// Has it hand over to `next`, which serves already, without a signal: the two are made known to each other, what is
+    /// idle on this one moves to `next` if that [takes](crate::take_connections) it, and this one drains. If `next` dies
+    /// meanwhile it serves again, and says so ([`WorkerNews::ServesAgain`]).
+    ///
+    /// Returns whether it was told; both have to [expect](crate::expect_replacement) it. If not, and `next` lives,
+    /// [`replace`](Self::replace) it. One that was told and does not [leave](WorkerNews::Leaves) is to be terminated.
+    ///
+    /// # Errors
+    ///
+    /// No descriptors are left, or `next` is gone. Nothing has happened then.
+    pub fn hand_over_to(&mut self, next: &Self) -> io::Result<bool> {
+        if !self.relays || !next.relays {
+            return Ok(false);
+        }
+        let (ours, theirs) = UnixStream::pair()?;
+        for end in [&ours, &theirs] {
+            end.set_nonblocking(true)?;
+        }
+        let bridge = |to: &Self, heir, end: UnixStream| {
+            let (pid, takes) = (to.pid(), to.takes);
+            (
+                Frame::Bridge { pid, heir, takes },
+                vec![Arc::new(OwnedFd::from(end))],
+            )
+        };
+        let (frame, fds) = bridge(self, false, theirs);
+        next.started.channel.post(&frame, fds)?;
+        let (frame, fds) = bridge(next, true, ours);
+        // One that is gone has nothing to hand over.
+        let _ = self.started.channel.post(&frame, fds);
+        self.replaced = true;
+        Ok(true)
+    }
+
+    /// Sends SIGTERM to one that was [told](Self::hand_over_to) and has not begun to leave.
+    pub fn terminate(&self) {
+        self.started.terminate();
+    }
+
+    /// Asks it for what the next worker is to start from: its application state. Nothing if it does not hand over by
+    /// itself. Await [`news`](Self::news) meanwhile: it hears the answer.
+    ///
+    /// # Errors
+    ///
+    /// Awaiting it: the worker is against being replaced, or gone, or breaks the protocol.
+    pub fn ask_state(
+        &mut self,
+    ) -> Option<
+        impl Future<Output = Result<Vec<(String, InheritedState)>, HandoffError>>
+        + Send
+        + 'static
+        + use<>,
+    > {
+        if !self.relays {
+            return None;
+        }
+        let (sender, state) = oneshot::channel();
+        self.state = Some((Arrivals::default(), sender));
+        let _ = self.started.channel.post(&Frame::Prepare, Vec::new());
+        let gone = |_| HandoffError::aborted("the worker ended before it gave its state");
+        Some(async move { state.await.map_err(gone)? })
+    }
+
+    fn arrived(&mut self, frame: Frame) {
+        let Some((mut arrivals, sender)) = self.state.take() else {
+            return;
+        };
+        // Whoever waited may have given up.
+        match frame {
+            Frame::State {
+                name,
+                schema,
+                more,
+                blob,
+            } => match arrivals.add(name, schema, more, blob) {
+                Ok(()) => self.state = Some((arrivals, sender)),
+                Err(error) => _ = sender.send(Err(error)),
+            },
+            Frame::Abort { reason } => _ = sender.send(Err(HandoffError::vetoed(reason))),
+            _ => _ = sender.send(arrivals.finish()),
+        }
+    }
+
+    /// Returns whether [`replace`](Self::replace) or [`hand_over_to`](Self::hand_over_to) was called, be it before an exec.
     pub fn is_replaced(&self) -> bool {
         self.replaced
     }
@@ -107,12 +206,23 @@ impl Worker {
     pub async fn news(&mut self) -> io::Result<WorkerNews> {
         loop {
             match self.started.hear().await {
-                Heard::Frame(Frame::Trigger) => return Ok(WorkerNews::AsksForRestart),
+                Heard::Frame(Frame::Trigger { id }) => {
+                    let request = RestartRequest::new(&self.started.channel, id);
+                    return Ok(WorkerNews::AsksForRestart(request));
+                }
                 Heard::Frame(Frame::Leave) => return Ok(WorkerNews::Leaves),
+                Heard::Frame(Frame::Reclaim) => {
+                    self.replaced = false;
+                    return Ok(WorkerNews::ServesAgain);
+                }
+                Heard::Frame(
+                    frame @ (Frame::State { .. } | Frame::Delivered | Frame::Abort { .. }),
+                ) => self.arrived(frame),
                 Heard::Frame(_) => {}
                 Heard::Exit(_) | Heard::Trouble(_) => break,
             }
         }
+        self.state = None;
         let status = self.started.exited().await?;
         // What it said last may have been overtaken by its end; behind it the channel is closed.
         while let Ok(Ok(Some(message))) = timeout(END_TO_SILENCE, self.started.channel.recv()).await
@@ -129,10 +239,12 @@ impl Worker {
         let Self {
             generation,
             replaced,
+            takes,
+            relays,
             ..
         } = self;
         let pid = self.pid();
-        let name = format!("{NAME};{pid};{generation};{replaced}");
+        let name = format!("{NAME};{pid};{generation};{replaced};{takes};{relays}");
         Ok((name, self.started.channel.as_fd().try_clone_to_owned()?))
     }
 
@@ -141,11 +253,13 @@ impl Worker {
         let pid = fields.next()?.parse().ok()?;
         let generation = fields.next()?.parse().ok()?;
         let replaced = fields.next()?.parse().ok()?;
+        // Those of an earlier release end here.
+        let mut able = || fields.next().is_some_and(|field| field == "true");
+        let (takes, relays) = (able(), able());
         let started = Started::adopted(pid, Channel::new(channel))?;
         Some(Self {
-            started,
-            generation,
             replaced,
+            ..Self::new(started, generation, takes, relays)
         })
     }
 }

@@ -96,7 +96,7 @@ pub(crate) async fn run() {
         say(format!("listening {}", listener.local_addr()));
     }
     if let Err(error) = ready().await {
-        return say(format!("called off: {error}"));
+        return say(format!("called off: {}", failed(&error)));
     }
     say(format!("ready {} {}", std::process::id(), generation()));
 
@@ -384,6 +384,7 @@ fn failed(error: &HandoffError) -> String {
         (error.is_aborted(), "aborted"),
         (error.is_protocol(), "protocol"),
         (error.is_bad_state(), "bad-state"),
+        (error.is_nothing_claimed(), "nothing-claimed"),
         (error.is_vetoed(), "vetoed"),
         (error.is_check_failed(), "check-failed"),
         (error.is_would_kill_container(), "would-kill-container"),

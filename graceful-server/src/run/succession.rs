@@ -3,7 +3,7 @@
 use std::{future::pending, io, process::ExitStatus, time::Duration};
 
 use graceful_layer::{Phase, Tracker};
-use graceful_listener::{Beside, Candidate, HandoffError, Handover, News};
+use graceful_listener::{Beside, Candidate, HandoffError, Handover, News, Replacement};
 use tokio::{task::JoinError, time::sleep};
 
 use super::Server;
@@ -44,15 +44,32 @@ impl Server {
             return answer(reply, Err(refused));
         }
         if let Some(successor) = self.beside.take_if(|_| !beside && candidate.is_none()) {
+            self.control.set_beside(None);
             self.attempts.spawn(async move {
                 let outcome = successor.commit().await.map(Outcome::HandedOver);
                 Attempt { outcome, reply }
             });
             return;
         }
+        if beside && graceful_listener::is_worker() {
+            return answer(reply, Err(RestartError::not_beside()));
+        }
+        if candidate.is_none() {
+            if let Some(outcome) = graceful_listener::ask_supervisor() {
+                return self.wait_for_supervisor(outcome, reply);
+            }
+        }
         self.manager.restarting();
-        let (mut listeners, successor) = (self.listeners(), self.successor.clone());
-        listeners.extend(self.control.listener());
+        // What operators come to does not keep the service alive.
+        let operators = self
+            .aside
+            .listeners()
+            .into_iter()
+            .chain(self.control.listener());
+        let successor = operators.fold(self.successor.clone(), |successor, listener| {
+            successor.carry(&*listener)
+        });
+        let listeners = self.acceptor.listeners();
         self.attempts.spawn(async move {
             let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
             let successor = match candidate {
@@ -65,6 +82,22 @@ impl Server {
                 Err(error) => Err(error),
             };
             Attempt { outcome, reply }
+        });
+    }
+
+    /// The supervisor starts the next worker. Once that serves this one is told to drain, and it ends only when whoever
+    /// wants to know has heard of it.
+    fn wait_for_supervisor(
+        &mut self,
+        outcome: impl Future<Output = Result<u32, HandoffError>> + Send + 'static,
+        reply: Reply,
+    ) {
+        log::left_to_supervisor();
+        let held = self.tracker.beacon("a restart by the supervisor");
+        while self.asked.try_join_next().is_some() {}
+        self.asked.spawn(async move {
+            answer(reply, outcome.await.map_err(RestartError::from));
+            drop(held);
         });
     }
 
@@ -86,6 +119,7 @@ impl Server {
             Ok(Outcome::Beside(successor)) => {
                 log::beside(successor.pid());
                 answer(reply, Ok(successor.pid()));
+                self.control.set_beside(Some(successor.pid()));
                 self.beside = Some(successor);
                 self.manager.serving(&self.listeners());
             }
@@ -137,7 +171,10 @@ impl Server {
                 self.acceptor.adopt(*moved);
             }
             Some(News::Restart) => self.attempt(None, Ask::RESTART),
+            Some(News::Prepare(preparation)) => preparation.answer(&self.successor),
+            Some(News::Replaced(replacement)) => self.replaced(*replacement),
             Some(News::Committed) => {
+                self.stand_back(false);
                 self.manager.serving(&self.listeners());
                 self.alone();
             }
@@ -148,11 +185,32 @@ impl Server {
         }
     }
 
+    /// The supervisor has another worker serve in the place of this one.
+    fn replaced(&mut self, replacement: Replacement) {
+        let mut listeners = self.listeners();
+        listeners.extend(self.control.listener());
+        let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
+        let outcome = replacement.hand_over(&listeners).map(Outcome::HandedOver);
+        if outcome.is_err() {
+            self.tracker.begin();
+        }
+        let reply = None;
+        self.attempted(Ok(Attempt { outcome, reply }));
+    }
+
     /// The successor beside this process has ended: it was told to, or died.
     pub(super) fn parted(&mut self, status: Option<ExitStatus>) {
         self.beside = None;
+        self.control.set_beside(None);
         log::parted(status);
         self.alone();
+    }
+
+    /// While two processes serve beside each other, operators are answered by the elder one: commands mean the service,
+    /// and probes are about what stays whatever becomes of the canary.
+    pub(super) fn stand_back(&mut self, back: bool) {
+        self.aside.turn(!back);
+        self.control.pause(back);
     }
 
     /// Nobody serves beside this process, or no longer.
@@ -180,6 +238,7 @@ impl Server {
         };
         self.hurry = Box::pin(pending());
         if self.tracker.reclaim() {
+            graceful_listener::reclaimed();
             self.accepting = Some(self.tracker.beacon("accepting"));
             self.manager.reclaimed(&status);
             self.alone();
@@ -190,12 +249,8 @@ impl Server {
 }
 
 fn answer(reply: Reply, outcome: Result<u32, RestartError>) {
-    match &outcome {
-        Err(error) if error.handoff().is_some_and(HandoffError::is_supervised) => {
-            log::left_to_supervisor();
-        }
-        Err(error) => log::not_restarted(chain(error)),
-        Ok(_) => {}
+    if let Err(error) = &outcome {
+        log::not_restarted(chain(error));
     }
     if let Some(reply) = reply {
         reply(outcome);

@@ -21,9 +21,11 @@ use self::backoff::Backoff;
 ///
 /// 1. [`run`](Self::run) starts the worker, which finds the listeners as from a predecessor (`from_env`), says READY and
 ///    gets COMMIT; the worker knows by [`is_worker`](Self::is_worker) that it is to serve and not to supervise.
-/// 2. At SIGHUP the next worker is started beside the one that serves. Once it is ready it takes over, and the old one
-///    gets SIGTERM and drains. Nobody is refused; if the new one fails, nothing has changed. A worker that is itself asked
-///    to restart passes that on to here.
+/// 2. At SIGHUP the next worker is started beside the one that serves, with the state that this one gives
+///    ([`SuccessorBuilder::state`], its TLS session keys among it). Once it is ready it takes over, and the old one hands
+///    over to it as without a supervisor: idle connections [move](crate::Serve::move_idle_connections), the rest drains,
+///    and if the new one dies meanwhile the old one serves again. Nobody is refused; if the new one fails, nothing has
+///    changed. A worker that is itself asked to restart passes that on to here, and hears what becomes of it.
 /// 3. If the worker crashes, the next one is started after a pause: 100 ms after the first crash, twice as long after
 ///    each further one, 30 s at the most, and from the beginning once a worker has served for 30 s
 ///    ([`backoff`](Self::backoff)). A worker that does not become ready counts as one that crashed. The listeners stay
@@ -41,8 +43,9 @@ use self::backoff::Backoff;
 ///
 /// # What is not covered
 ///
-/// State does not travel from worker to worker, and idle connections do not move: replaced workers drain. The moment of a
-/// stop is the worker's: on TCP, clients that connect in the instant between its last accept and its end are reset.
+/// A worker that is no [`serve`](crate::serve), or of an earlier release, is told to go by SIGTERM: no state travels then
+/// and no connection moves. One that hangs is replaced without its state, after five seconds. Between the last worker of a
+/// supervisor that died and the first of the next one nothing moves either. The moment of a stop is the worker's: on TCP, clients that connect in the instant between its last accept and its end are reset.
 /// Signals that come within the first milliseconds, before `run` is polled, have their default action. If the supervisor
 /// itself is killed, its worker goes on to serve until it is stopped; as PID 1, it goes with the container.
 ///
@@ -111,7 +114,8 @@ impl Supervisor {
         self
     }
 
-    /// Gives up after so many crashes in a row, and returns how the last worker ended. If not set it never does.
+    /// Gives up after so many crashes in a row: no further worker is started, and once none serves, [`run`](Self::run)
+    /// returns how the last one ended and the listeners are closed. If not set it never does.
     pub fn max_crashes(mut self, crashes: u32) -> Self {
         self.max_crashes = Some(crashes);
         self

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use graceful_listener::{HandoffError, HandoffListener, Handover, Worker, ready};
+use graceful_listener::{
+    HandoffError, HandoffListener, Handover, InheritedState, RestartRequest, SuccessorBuilder,
+    Worker, ready,
+};
 use graceful_signal::SignalKind;
 use tokio::time::Instant;
 
@@ -20,7 +23,7 @@ use super::{
     signals::{Order, Orders, came_from_the_terminal},
     workers::{End, News, Workers, after, at},
 };
-use crate::log;
+use crate::{log, restart::chain};
 
 /// A worker on its way: started, ready, committed. The outer error is that of our own predecessor.
 type Attempt = Pin<Box<dyn Future<Output = Result<Outcome, HandoffError>> + Send>>;
@@ -43,6 +46,7 @@ pub(super) async fn run(supervisor: Supervisor) -> io::Result<u8> {
     }
     while !run.is_over() {
         let Run {
+            supervisor,
             attempt,
             examination,
             workers,
@@ -55,7 +59,7 @@ pub(super) async fn run(supervisor: Supervisor) -> io::Result<u8> {
             order = orders.next() => run.obey(order),
             outcome = next(attempt) => run.attempted(outcome?),
             found = next(examination) => run.upgrade(found),
-            news = workers.news() => run.hear(news),
+            news = workers.news(supervisor.drain_timeout) => run.hear(news),
             () = at(*retry) => run.start(),
             () = manager.beat() => {}
             () = orphans.wait() => orphans.reap(&run.workers.pids()),
@@ -79,6 +83,8 @@ struct Run {
     manager: Manager,
     generation: u32,
     attempt: Option<Attempt>,
+    /// The worker's request that it answers.
+    asked: Option<RestartRequest>,
     examination: Option<Examination>,
     /// When the next worker is started after a crash.
     retry: Option<Instant>,
@@ -95,6 +101,7 @@ impl Run {
             workers,
             manager: Manager::from_env(),
             attempt: None,
+            asked: None,
             examination: None,
             retry: None,
             stopping: false,
@@ -108,7 +115,7 @@ impl Run {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Restart => self.restart(),
+            Order::Restart => self.restart(None),
             Order::Stop(kind) => self.stop(kind),
             Order::Pass(kind) => self.workers.signal(kind, false),
             Order::Upgrade => self.examine(),
@@ -121,8 +128,17 @@ impl Run {
         let listeners = self.supervisor.listeners.iter();
         let worker = self.supervisor.worker.clone().worker(self.generation);
         let worker = listeners.fold(worker, |worker, listener| worker.carry(listener));
+        let state = self.workers.serving_mut().and_then(Worker::ask_state);
         self.attempt = Some(Box::pin(async move {
-            let successor = match worker.start(&[]).await {
+            let started = match state {
+                Some(state) => with_state(worker, state).await,
+                None => Ok(worker),
+            };
+            let successor = match started {
+                Ok(worker) => worker.start(&[]).await,
+                Err(error) => Err(error),
+            };
+            let successor = match successor {
                 Ok(successor) => successor,
                 Err(error) => return Ok(Err(error)),
             };
@@ -132,12 +148,22 @@ impl Run {
         }));
     }
 
-    fn restart(&mut self) {
-        if self.stopping || self.attempt.is_some() {
-            return log::worker_not_started(
-                "a worker is being started already, or the service is stopping",
-            );
+    /// `asked` is whoever waits for the outcome.
+    fn restart(&mut self, asked: Option<RestartRequest>) {
+        let refusal = match self.stopping {
+            true => Some("the service is stopping"),
+            false => self
+                .attempt
+                .is_some()
+                .then_some("a worker is being started already; wait for it"),
+        };
+        if let Some(refusal) = refusal {
+            if let Some(asked) = asked {
+                asked.failed(refusal);
+            }
+            return log::worker_not_started(refusal);
         }
+        self.asked = asked;
         if self.workers.serving().is_some() {
             self.manager.restarting();
         }
@@ -146,14 +172,22 @@ impl Run {
 
     fn attempted(&mut self, outcome: Outcome) {
         self.attempt = None;
+        let asked = self.asked.take();
         match outcome {
             Ok(worker) => {
+                // Before that one is told to end, which is the one that was asked.
+                if let Some(asked) = asked {
+                    asked.serves(worker.pid());
+                }
                 self.generation = self.generation.saturating_add(1);
                 log::worker_serves(&worker);
                 self.manager.serving(format!("{worker} serves"));
                 self.workers.replace(worker, self.supervisor.drain_timeout);
             }
             Err(error) => {
+                if let Some(asked) = asked {
+                    asked.failed(chain(&error));
+                }
                 log::worker_not_started(&error);
                 match self.workers.serving() {
                     Some(worker) => {
@@ -171,7 +205,7 @@ impl Run {
 
     fn hear(&mut self, news: News) {
         match news {
-            News::AsksForRestart => self.restart(),
+            News::AsksForRestart(request) => self.restart(Some(request)),
             News::Leaves if self.stopping => self.supervisor.listeners.clear(),
             // It was stopped behind our back, or somebody took over from it, who then has the paths.
             News::Leaves => {
@@ -181,6 +215,15 @@ impl Run {
                     .for_each(HandoffListener::disown);
                 self.begin_to_stop();
                 self.supervisor.listeners.clear();
+            }
+            News::ServesAgain if self.stopping => {
+                self.workers.signal(SignalKind::terminate(), false);
+                self.workers.expect_the_end(self.supervisor.drain_timeout);
+            }
+            News::ServesAgain => {
+                if let Some(worker) = self.workers.serving() {
+                    self.manager.serving(format!("{worker} serves"));
+                }
             }
             News::Ended(end) => self.ended(end),
         }
@@ -207,11 +250,15 @@ impl Run {
             .is_some_and(|most| crashes >= most)
         {
             log::gave_up(crashes);
-            self.begin_to_stop();
+            // One that serves again goes on to its own end.
+            if self.workers.serving().is_none() {
+                self.begin_to_stop();
+            }
         } else if self.attempt.is_none() {
             log::worker_follows(crashes, pause);
-            let status =
-                format!("nobody serves, crash {crashes} in a row: the next worker follows");
+            let who = self.workers.serving().map(ToString::to_string);
+            let who = who.unwrap_or_else(|| "nobody".to_owned());
+            let status = format!("{who} serves, crash {crashes} in a row: the next worker follows");
             self.manager.crashed(status);
             self.retry = Some(after(pause));
         }
@@ -233,6 +280,9 @@ impl Run {
         self.stopping = true;
         self.manager.stopping();
         self.attempt = None;
+        if let Some(asked) = self.asked.take() {
+            asked.failed("the service is stopping");
+        }
         self.retry = None;
         self.supervisor
             .listeners
@@ -255,6 +305,30 @@ impl Run {
         let listeners: Vec<_> = self.supervisor.listeners.iter().collect();
         let exec = || self.supervisor.worker.exec(&listeners, &self.workers.all());
         log::not_upgraded(found.err().unwrap_or_else(exec));
+    }
+}
+
+/// How long the worker that serves may take to give its state: one that hangs is to be replaced all the same.
+const STATE: Duration = Duration::from_secs(5);
+
+/// The next worker with the state of the one that serves; or why that is against it.
+async fn with_state(
+    worker: SuccessorBuilder,
+    state: impl Future<Output = Result<Vec<(String, InheritedState)>, HandoffError>>,
+) -> Result<SuccessorBuilder, HandoffError> {
+    let Ok(state) = tokio::time::timeout(STATE, state).await else {
+        log::no_state("it says nothing");
+        return Ok(worker);
+    };
+    match state {
+        Ok(blobs) => Ok(blobs.into_iter().fold(worker, |worker, (name, state)| {
+            worker.state(name, state.schema, move || state.bytes.clone())
+        })),
+        Err(error) if error.is_vetoed() => Err(error),
+        Err(error) => {
+            log::no_state(error);
+            Ok(worker)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use graceful_listener::{Worker, WorkerNews, generation};
+use graceful_listener::{RestartRequest, Worker, WorkerNews, generation};
 use graceful_signal::SignalKind;
 use tokio::time::{Instant, sleep_until};
 
@@ -20,13 +20,45 @@ pub(super) struct Held {
     leaves: bool,
     /// When it is killed, once it was told to end.
     deadline: Option<Instant>,
+    /// The process that it has handed over to.
+    heir: u32,
+    /// When it gets SIGTERM, if it does not go by itself.
+    patience: Option<Instant>,
+}
+
+/// How long a worker that was told of the next one may take to begin to leave.
+const TO_LEAVE: Duration = Duration::from_secs(5);
+
+impl Held {
+    fn new(worker: Worker) -> Self {
+        Self {
+            worker,
+            since: Instant::now(),
+            leaves: false,
+            deadline: None,
+            heir: 0,
+            patience: None,
+        }
+    }
+
+    /// Has it hand over to `next`. If that is gone by now, this one serves on.
+    fn hand_over(&mut self, next: &Worker, drain_timeout: Duration) {
+        match self.worker.hand_over_to(next) {
+            Ok(true) => (self.heir, self.patience) = (next.pid(), Some(after(TO_LEAVE))),
+            Ok(false) => self.worker.replace(),
+            Err(error) => return crate::log::worker_not_replaced(&self.worker, &error),
+        }
+        self.deadline = Some(after(drain_timeout));
+    }
 }
 
 /// What is heard.
 pub(super) enum News {
-    AsksForRestart,
+    AsksForRestart(RestartRequest),
     /// The one that serves begins to end on purpose.
     Leaves,
+    /// One that was replaced serves again.
+    ServesAgain,
     Ended(End),
 }
 
@@ -46,11 +78,11 @@ pub(super) struct Workers(Vec<Held>);
 impl Workers {
     /// Those from before an exec.
     pub(super) fn inherited(drain_timeout: Duration) -> Self {
-        let held = |worker: Worker| Held {
-            since: Instant::now(),
-            leaves: false,
-            deadline: worker.is_replaced().then(|| after(drain_timeout)),
-            worker,
+        let held = |worker: Worker| {
+            let replaced = worker.is_replaced();
+            let mut held = Held::new(worker);
+            held.deadline = replaced.then(|| after(drain_timeout));
+            held
         };
         Self(Worker::inherited().into_iter().map(held).collect())
     }
@@ -84,15 +116,29 @@ impl Workers {
     /// Puts `worker` into the place of the one that serves, which has so long to drain.
     pub(super) fn replace(&mut self, worker: Worker, drain_timeout: Duration) {
         for held in self.0.iter_mut().filter(|held| !held.worker.is_replaced()) {
-            held.worker.replace();
-            held.deadline = Some(after(drain_timeout));
+            held.hand_over(&worker, drain_timeout);
         }
-        self.0.push(Held {
-            worker,
-            since: Instant::now(),
-            leaves: false,
-            deadline: None,
-        });
+        self.0.push(Held::new(worker));
+    }
+
+    /// The one that serves, to be asked for its state.
+    pub(super) fn serving_mut(&mut self) -> Option<&mut Worker> {
+        let mut all = self.0.iter_mut().map(|held| &mut held.worker);
+        all.find(|worker| !worker.is_replaced())
+    }
+
+    /// The worker at `index` serves again, for the one in its place is dead, or another has come since.
+    fn serves_again(&mut self, index: usize, drain_timeout: Duration) {
+        let mut held = self.0.remove(index);
+        (held.leaves, held.deadline, held.patience) = (false, None, None);
+        crate::log::worker_serves_again(&held.worker);
+        // The one that is dead may not have been reaped yet.
+        let others = self.0.iter().map(|held| &held.worker);
+        let mut others = others.filter(|other| !other.is_replaced() && other.pid() != held.heir);
+        if let Some(next) = others.next() {
+            held.hand_over(next, drain_timeout);
+        }
+        self.0.insert(index, held);
     }
 
     /// Passes a signal on: to the one that serves, or to all.
@@ -112,9 +158,13 @@ impl Workers {
     }
 
     /// Waits, without bound, for what any of them does. Cancel safe.
-    pub(super) async fn news(&mut self) -> News {
+    pub(super) async fn news(&mut self, drain_timeout: Duration) -> News {
         loop {
-            let deadline = self.0.iter().filter_map(|held| held.deadline).min();
+            let times = self
+                .0
+                .iter()
+                .flat_map(|held| [held.deadline, held.patience]);
+            let deadline = times.flatten().min();
             let (index, news) = tokio::select! {
                 biased;
                 news = first(&mut self.0) => news,
@@ -126,12 +176,22 @@ impl Workers {
             let held = &mut self.0[index];
             let serves = !held.worker.is_replaced();
             match news {
-                Ok(WorkerNews::AsksForRestart) if serves => return News::AsksForRestart,
+                Ok(WorkerNews::AsksForRestart(request)) if serves => {
+                    return News::AsksForRestart(request);
+                }
+                Ok(WorkerNews::AsksForRestart(request)) => {
+                    request.failed("another worker serves by now; ask that one");
+                }
                 Ok(WorkerNews::Leaves) => {
                     held.leaves = true;
+                    held.patience = None;
                     if serves {
                         return News::Leaves;
                     }
+                }
+                Ok(WorkerNews::ServesAgain) => {
+                    self.serves_again(index, drain_timeout);
+                    return News::ServesAgain;
                 }
                 Ok(WorkerNews::Ended(status)) => return self.ended(index, Ok(status)),
                 Err(error) => return self.ended(index, Err(error)),
@@ -158,6 +218,10 @@ impl Workers {
                 crate::log::worker_killed(&held.worker);
                 held.worker.signal(KILL);
                 held.deadline = None;
+            }
+            if held.patience.is_some_and(|patience| patience <= now) {
+                held.worker.terminate();
+                held.patience = None;
             }
         }
     }

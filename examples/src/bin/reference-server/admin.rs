@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use graceful_server::{HandoffError, RestartTrigger};
+use graceful_server::RestartTrigger;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::status::Status;
@@ -63,11 +63,6 @@ async fn cutoff(State(status): State<Status>) -> Response {
 async fn restarted(restart: &RestartTrigger) -> Response {
     match restart.restart().await {
         Ok(pid) => (StatusCode::ACCEPTED, format!("process {pid} serves\n")).into_response(),
-        Err(error) if error.handoff().is_some_and(HandoffError::is_supervised) => (
-            StatusCode::ACCEPTED,
-            "the supervisor replaces this process\n",
-        )
-            .into_response(),
         Err(error) => (StatusCode::CONFLICT, format!("{}\n", chain(&error))).into_response(),
     }
 }

@@ -11,7 +11,7 @@ fn imagined(ready_timeout: Duration) -> Attempt {
         ready_timeout,
         ..Plan::default()
     };
-    let mut attempt = Attempt::new(plan, Vec::new(), None);
+    let mut attempt = Attempt::new(plan, Vec::new(), Vec::new(), None);
     attempt.over = true;
     attempt
 }
@@ -72,9 +72,9 @@ fn a_successor_may_ask_for_more_time_once_it_has_greeted() {
 /// The only test that touches the machine of this process.
 #[tokio::test]
 async fn pid_1_is_refused_with_the_alternatives_and_leaves_nothing_behind() {
-    let mut attempt = Attempt::begin(Plan::default(), Vec::new(), None).unwrap();
+    let mut attempt = Attempt::begin(Plan::default(), Vec::new(), Vec::new(), None).unwrap();
     assert!(
-        Attempt::begin(Plan::default(), Vec::new(), None)
+        Attempt::begin(Plan::default(), Vec::new(), Vec::new(), None)
             .unwrap_err()
             .is_busy()
     );
@@ -84,5 +84,5 @@ async fn pid_1_is_refused_with_the_alternatives_and_leaves_nothing_behind() {
     attempt.tell(event);
     assert!(error.is_would_kill_container());
     assert!(error.to_string().contains("--init"), "{error}");
-    Attempt::begin(Plan::default(), Vec::new(), None).unwrap();
+    Attempt::begin(Plan::default(), Vec::new(), Vec::new(), None).unwrap();
 }

@@ -21,10 +21,13 @@ fn state(size: usize) -> Frame {
 #[tokio::test]
 async fn frames_arrive_in_order_and_then_the_end() {
     let (one, other) = ends();
-    assert!(one.post(&Frame::Trigger, vec![]).unwrap());
+    assert!(one.post(&Frame::Trigger { id: 0 }, vec![]).unwrap());
     assert!(one.post(&Frame::Commit, vec![]).unwrap());
     drop(one);
-    assert_eq!(other.recv().await.unwrap().unwrap().frame, Frame::Trigger);
+    assert_eq!(
+        other.recv().await.unwrap().unwrap().frame,
+        Frame::Trigger { id: 0 }
+    );
     assert_eq!(other.recv().await.unwrap().unwrap().frame, Frame::Commit);
     assert!(other.recv().await.unwrap().is_none());
 }
@@ -89,6 +92,7 @@ fn a_frame_beyond_the_cap_is_refused_before_it_is_read() {
 fn descriptors_arrive_close_on_exec_with_the_frame_that_names_them() {
     let (one, other) = ends();
     let conn = Frame::Conn {
+        name: String::new(),
         id: 1,
         listener: 0,
         requests: 0,
@@ -96,7 +100,7 @@ fn descriptors_arrive_close_on_exec_with_the_frame_that_names_them() {
         unread: vec![],
     };
     let (fd, _keep) = UnixStream::pair().unwrap();
-    one.post(&Frame::Trigger, vec![]).unwrap();
+    one.post(&Frame::Trigger { id: 0 }, vec![]).unwrap();
     one.post(&conn, vec![Arc::new(fd.into())]).unwrap();
     one.post(&Frame::Commit, vec![]).unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -112,6 +116,7 @@ fn descriptors_arrive_close_on_exec_with_the_frame_that_names_them() {
 fn a_frame_without_its_descriptors_or_descriptors_without_a_frame_are_refused() {
     let deadline = Instant::now() + Duration::from_secs(5);
     let conn = Frame::Conn {
+        name: String::new(),
         id: 1,
         listener: 0,
         requests: 0,

@@ -47,15 +47,28 @@ pub fn command(
 ) -> Result<String, HandoffError> {
     let (path, timeout) = (path.as_ref(), timeout.min(LONGEST));
     let deadline = Instant::now() + timeout;
-    let channel = knock(path, command, timeout)?
-        .ok_or_else(|| HandoffError::nobody_there(path.to_owned()))?;
+    let silent = |error: HandoffError| match error {
+        silent if silent.is_timed_out() => HandoffError::no_answer(timeout),
+        error => error,
+    };
     loop {
-        let message = channel.recv_until(deadline).map_err(|error| match error {
-            silent if silent.is_timed_out() => HandoffError::no_answer(timeout),
-            error => error,
-        })?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let channel = knock(path, command, left).map_err(silent)?;
+        let channel = channel.ok_or_else(|| HandoffError::nobody_there(path.to_owned()))?;
+        if let Some(answer) = answer(&channel, deadline).map_err(silent)? {
+            return Ok(answer);
+        }
+        thread::sleep(RETRY);
+    }
+}
+
+/// What comes of it; nothing if it was not heard.
+fn answer(channel: &Channel, deadline: Instant) -> Result<Option<String>, HandoffError> {
+    loop {
+        let message = channel.recv_until(deadline)?;
         match message.map(|message| message.frame) {
-            Some(Frame::Answer { status: 0, text }) => return Ok(text),
+            Some(Frame::Answer { status: 0, text }) => return Ok(Some(text)),
+            Some(Frame::Again) => return Ok(None),
             Some(Frame::Answer { text: reason, .. } | Frame::Abort { reason }) => {
                 return Err(HandoffError::failed(reason));
             }

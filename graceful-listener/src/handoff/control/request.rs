@@ -1,5 +1,7 @@
 //! What somebody asks for at the control socket.
 
+use std::sync::Arc;
+
 use crate::handoff::candidate::Candidate;
 use crate::handoff::channel::Channel;
 use crate::handoff::frame::Frame;
@@ -21,11 +23,11 @@ pub enum ControlRequest {
 pub struct ControlCommand {
     text: String,
     /// Until it is answered.
-    channel: Option<Channel>,
+    channel: Option<Arc<Channel>>,
 }
 
 impl ControlCommand {
-    pub(super) fn new(text: String, channel: Channel) -> Self {
+    pub(super) fn new(text: String, channel: Arc<Channel>) -> Self {
         let channel = Some(channel);
         Self { text, channel }
     }

@@ -1,14 +1,17 @@
 //! The server's end of the control socket: who may come in, and what they want. Guards law 8: it
 //! is a listener like the others, and moves with them to the next generation.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::process::geteuid;
 use tokio::net::UnixStream;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::request::{ControlCommand, ControlRequest};
 use crate::bind::{BoundPath, Identity};
@@ -29,8 +32,10 @@ pub(crate) const NAME: &str = "control@graceful";
 const MODE: u32 = 0o600;
 /// How long a client may take to say what it wants.
 const GREETING: Duration = Duration::from_secs(5);
-/// How many may be about to say it; more wait in the queue.
-const MOST: usize = 32;
+/// How many may be about to say it. When more come, the one that has been silent for longest goes,
+/// but for one that has not had the time to speak.
+const MOST: usize = 64;
+const TIME_TO_SPEAK: Duration = Duration::from_millis(100);
 /// After an error of accept(2), which for want of descriptors would come again at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -52,6 +57,39 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct ControlSocket {
     listener: HandoffListener,
     arriving: JoinSet<Option<ControlRequest>>,
+    /// The same by age, the oldest first.
+    guests: VecDeque<Guest>,
+}
+
+/// Somebody who has not said yet what it wants.
+#[derive(Debug)]
+struct Guest {
+    since: Instant,
+    /// Set by whoever decides what becomes of it: its task, which has heard it, or `send_away`.
+    decided: Arc<AtomicBool>,
+    channel: Weak<Channel>,
+    task: AbortHandle,
+}
+
+impl Guest {
+    /// Whether all that it has said is read, so that it is not waiting for us.
+    fn is_silent(&self) -> bool {
+        let channel = self.channel.upgrade();
+        let had_time = self.since.elapsed() >= TIME_TO_SPEAK;
+        had_time && channel.is_some_and(|channel| !channel.has_unread())
+    }
+
+    /// It may ask again, so it must not have been heard.
+    fn send_away(self) {
+        if self.decided.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Some(channel) = self.channel.upgrade() {
+            let _ = channel.post(&Frame::Again, Vec::new());
+            abort(&channel, "it said nothing, and others came meanwhile");
+        }
+        self.task.abort();
+    }
 }
 
 impl ControlSocket {
@@ -69,6 +107,7 @@ impl ControlSocket {
         Ok(Self {
             listener: listener(path.as_ref())?,
             arriving: JoinSet::new(),
+            guests: VecDeque::new(),
         })
     }
 
@@ -79,7 +118,8 @@ impl ControlSocket {
 
     /// Waits, without bound, until somebody who may asks for something.
     ///
-    /// Whoever may not, says nothing within five seconds or speaks another protocol is sent away.
+    /// Whoever may not, says nothing within five seconds or speaks another protocol is sent away; so is
+    /// the oldest of 64 that say nothing when one more comes, for nobody is to wait for them.
     /// After a hand-over nobody comes, until the listener is taken back.
     ///
     /// # Cancel safety
@@ -90,9 +130,11 @@ impl ControlSocket {
     ///
     /// Outside of a tokio runtime with I/O and time enabled.
     pub async fn next(&mut self) -> ControlRequest {
-        let Self { listener, arriving } = self;
         loop {
-            let room = arriving.len() < MOST;
+            let room = self.has_room();
+            let Self {
+                listener, arriving, ..
+            } = self;
             tokio::select! {
                 Some(arrived) = arriving.join_next() => {
                     if let Ok(Some(request)) = arrived {
@@ -100,12 +142,46 @@ impl ControlSocket {
                     }
                 }
                 accepted = listener.accept(), if room => match accepted {
-                    Ok((Stream::Unix(stream), _)) => _ = arriving.spawn(receive(stream)),
+                    Ok((Stream::Unix(stream), _)) => self.welcome(stream),
                     Ok(_) => {}
                     Err(_) => sleep(PAUSE).await,
-                }
+                },
+                () = sleep(TIME_TO_SPEAK), if !room => {}
             }
         }
+    }
+
+    /// Those whose words wait to be read are done in a moment.
+    fn has_room(&mut self) -> bool {
+        self.guests.retain(|guest| !guest.task.is_finished());
+        self.arriving.len() < MOST || self.guests.iter().any(Guest::is_silent)
+    }
+
+    fn welcome(&mut self, stream: UnixStream) {
+        let visible = match admitted(&stream) {
+            Ok(pid) => pid,
+            Err(refused) => return refuse(stream, &refused),
+        };
+        let Ok(stream) = stream.into_std() else {
+            return;
+        };
+        if self.arriving.len() >= MOST {
+            let oldest = self.guests.iter().position(Guest::is_silent);
+            if let Some(guest) = oldest.and_then(|index| self.guests.remove(index)) {
+                guest.send_away();
+            }
+        }
+        let channel = Arc::new(Channel::new(OwnedFd::from(stream)));
+        let decided = Arc::new(AtomicBool::new(false));
+        self.guests.push_back(Guest {
+            since: Instant::now(),
+            decided: Arc::clone(&decided),
+            channel: Arc::downgrade(&channel),
+            task: self.arriving.spawn(async move {
+                let request = receive(channel, visible).await;
+                request.filter(|_| !decided.swap(true, Ordering::AcqRel))
+            }),
+        });
     }
 }
 
@@ -141,34 +217,43 @@ fn listener(path: &Path) -> Result<HandoffListener, ListenError> {
 }
 
 /// One connection, until it is known what it is for.
-async fn receive(stream: UnixStream) -> Option<ControlRequest> {
-    let visible = match admitted(&stream) {
-        Ok(pid) => pid,
-        Err(refused) => {
-            refuse(stream, &refused);
-            return None;
-        }
-    };
-    let channel = Channel::new(OwnedFd::from(stream.into_std().ok()?));
-    match timeout(GREETING, wanted(&channel)).await {
-        Ok(Ok(Some((_, text)))) if text != takeover::REQUEST => {
-            Some(ControlRequest::Command(ControlCommand::new(text, channel)))
-        }
-        Ok(Ok(Some((theirs, _)))) => {
-            let candidate = Candidate::new(theirs.pid, visible, channel);
-            Some(ControlRequest::TakeOver(candidate))
-        }
-        Ok(Err(error)) => {
-            // With the versions that we speak, for it may know better what to do about it.
-            let _ = channel.post(&Frame::Hello(hello(generation())), Vec::new());
-            let reason = error.to_string();
-            let _ = channel.post(&Frame::Abort { reason }, Vec::new());
-            log::sent_away(&error);
-            None
-        }
-        // It is gone, or says nothing.
-        Ok(Ok(None)) | Err(_) => None,
+async fn receive(channel: Arc<Channel>, visible: Option<u32>) -> Option<ControlRequest> {
+    let wanted = timeout(GREETING, wanted(&channel)).await;
+    // It is gone, or says nothing.
+    let (theirs, text) = understood(&channel, wanted.ok()?)??;
+    if text != takeover::REQUEST {
+        return Some(ControlRequest::Command(ControlCommand::new(text, channel)));
     }
+    let greeted = timeout(GREETING, greeted(&channel)).await;
+    understood(&channel, greeted.ok()?)??;
+    let candidate = Candidate::new(theirs.pid, visible, channel);
+    Some(ControlRequest::TakeOver(candidate))
+}
+
+/// What was said; if it was nonsense its sender is told, with the versions that we speak, for it may know better what to
+/// do about it.
+fn understood<T>(channel: &Channel, said: Result<T, HandoffError>) -> Option<T> {
+    said.inspect_err(|error| {
+        let _ = channel.post(&Frame::Hello(hello(generation())), Vec::new());
+        abort(channel, &error.to_string());
+        log::sent_away(error);
+    })
+    .ok()
+}
+
+/// Greets one that wants to take over and waits for its greeting. Only one that lives up to the protocol is worth that
+/// others have to wait for it.
+async fn greeted(channel: &Channel) -> Result<Option<()>, HandoffError> {
+    channel.post(&Frame::Hello(hello(generation())), Vec::new())?;
+    while let Some(message) = channel.recv().await? {
+        match message.frame {
+            Frame::Hello(theirs) => return agree(&theirs).map(Some),
+            Frame::Abort { reason } => return Err(HandoffError::aborted(reason)),
+            Frame::Unknown { .. } => {}
+            _ => return Err(HandoffError::protocol("HELLO is answered by HELLO")),
+        }
+    }
+    Ok(None)
 }
 
 /// Who it is and what it wants.
@@ -204,7 +289,11 @@ fn admitted(stream: &UnixStream) -> Result<Option<u32>, String> {
 fn refuse(stream: UnixStream, why: &str) {
     log::sent_away(why);
     if let Ok(stream) = stream.into_std() {
-        let reason = why.to_owned();
-        let _ = Channel::new(stream.into()).post(&Frame::Abort { reason }, Vec::new());
+        abort(&Channel::new(stream.into()), why);
     }
+}
+
+fn abort(channel: &Channel, why: &str) {
+    let reason = why.to_owned();
+    let _ = channel.post(&Frame::Abort { reason }, Vec::new());
 }

@@ -56,6 +56,10 @@ fn answer(status: u8, text: &str) -> Frame {
     Frame::Answer { status, text }
 }
 
+fn outcome(outcome: Outcome) -> Frame {
+    Frame::Outcome { id: 5, outcome }
+}
+
 fn frames() -> Vec<(&'static str, Frame)> {
     let listeners = |total, records| Frame::Listeners { total, records };
     let hello = Hello {
@@ -69,6 +73,20 @@ fn frames() -> Vec<(&'static str, Frame)> {
         requests: 3,
         peer: "127.0.0.1:4711".into(),
         unread: b"GET /".to_vec(),
+        name: String::new(),
+    };
+    let named = Frame::Conn {
+        id: 1,
+        listener: 2,
+        requests: 3,
+        peer: "127.0.0.1:4711".into(),
+        unread: Vec::new(),
+        name: "http".into(),
+    };
+    let bridge = |heir, takes| Frame::Bridge {
+        pid: 7,
+        heir,
+        takes,
     };
     vec![
         ("HELLO", Frame::Hello(hello)),
@@ -92,10 +110,12 @@ fn frames() -> Vec<(&'static str, Frame)> {
                 reason: "why".into(),
             },
         ),
-        ("TRIGGER", Frame::Trigger),
+        ("TRIGGER", Frame::Trigger { id: 0 }),
+        ("TRIGGER-answered", Frame::Trigger { id: 5 }),
         ("HURRY", Frame::Hurry { ms: 1000, spare: 2 }),
         ("RECLAIM", Frame::Reclaim),
         ("CONN", conn),
+        ("CONN-named", named),
         ("CONN_ACK-taken", Frame::ConnAck { id: 1, taken: true }),
         (
             "CONN_ACK-refused",
@@ -110,8 +130,16 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("ANSWER-failed", answer(1, "why not")),
         ("DELIVERED", Frame::Delivered),
         ("BESIDE", Frame::Beside),
+        ("BRIDGE-elder", bridge(false, false)),
+        ("BRIDGE-heir", bridge(true, true)),
         ("LEAVE", Frame::Leave),
         ("TAKES", Frame::Takes),
+        ("OUTCOME-heard", outcome(Outcome::Heard)),
+        ("OUTCOME-serves", outcome(Outcome::Serves(7))),
+        ("AGAIN", Frame::Again),
+        ("OUTCOME-failed", outcome(Outcome::Failed("why not".into()))),
+        ("RELAYS", Frame::Relays),
+        ("PREPARE", Frame::Prepare),
     ]
 }
 

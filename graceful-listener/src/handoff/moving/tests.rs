@@ -6,7 +6,7 @@ use super::*;
 
 fn imagined() -> (Mover, Channel) {
     let (ours, theirs) = Channel::pair().unwrap();
-    let moves = Moves::new(Arc::new(ours), vec![7]);
+    let moves = Moves::new(Arc::new(ours), vec![7], Vec::new());
     (Mover::new(Arc::new(moves)), Channel::new(theirs))
 }
 
@@ -28,6 +28,7 @@ async fn a_connection_is_whose_the_answer_says() {
         assert_eq!(
             message.frame,
             Frame::Conn {
+                name: String::new(),
                 id,
                 listener,
                 requests,

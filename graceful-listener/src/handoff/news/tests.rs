@@ -28,6 +28,7 @@ fn imagined(listener: &HandoffListener) -> (Predecessor, Channel) {
 
 fn frame(id: u64, listener: u32) -> Frame {
     Frame::Conn {
+        name: String::new(),
         id,
         listener,
         requests: 3,
@@ -124,7 +125,7 @@ async fn what_is_decided_while_both_serve_is_heard_once() {
         if !dies {
             old.post(&Frame::Commit, Vec::new()).unwrap();
         }
-        old.post(&Frame::Trigger, Vec::new()).unwrap();
+        old.post(&Frame::Trigger { id: 0 }, Vec::new()).unwrap();
         drop(old);
         if !dies {
             assert!(matches!(predecessor.news().await, Some(News::Committed)));
@@ -144,4 +145,78 @@ async fn a_predecessor_that_serves_on_says_so() {
     let reason = "the canary sings".to_owned();
     old.post(&Frame::Abort { reason }, Vec::new()).unwrap();
     assert!(matches!(predecessor.news().await, Some(News::Dismissed)));
+}
+
+/// A way to the worker before this one, as the supervisor gives it.
+fn bridge(supervisor: &Channel) -> Channel {
+    let (elder, ours) = Channel::pair().unwrap();
+    let (pid, heir, takes) = (7, false, true);
+    let frame = Frame::Bridge { pid, heir, takes };
+    supervisor.post(&frame, vec![Arc::new(ours)]).unwrap();
+    elder
+}
+
+#[tokio::test]
+async fn the_worker_before_is_heard_though_the_supervisor_is_gone() {
+    let listener = HandoffListener::bind("127.0.0.1:0").unwrap();
+    let (predecessor, supervisor) = imagined(&listener);
+    let elder = bridge(&supervisor);
+    drop(supervisor);
+    let (_client, fd) = connected(&listener).await;
+    // It numbers its listeners in a way of its own, so their names say which is meant.
+    let Frame::Conn {
+        id,
+        requests,
+        peer,
+        unread,
+        ..
+    } = frame(1, 0)
+    else {
+        unreachable!();
+    };
+    let (listener_number, name) = (99, listener.name().to_owned());
+    let named = Frame::Conn {
+        id,
+        listener: listener_number,
+        requests,
+        peer,
+        unread,
+        name,
+    };
+    elder.post(&named, vec![fd]).unwrap();
+    // It does not say who serves.
+    elder
+        .post(
+            &Frame::Abort {
+                reason: "no".to_owned(),
+            },
+            Vec::new(),
+        )
+        .unwrap();
+    elder.post(&Frame::Trigger { id: 0 }, Vec::new()).unwrap();
+    let Some(News::Connection(moved)) = predecessor.news().await else {
+        panic!("no connection");
+    };
+    assert!(moved.is_from(&listener));
+    moved.accept().unwrap();
+    assert_eq!(
+        answered(&elder).await,
+        Frame::ConnAck { id: 1, taken: true }
+    );
+    assert!(matches!(predecessor.news().await, Some(News::Restart)));
+    drop(elder);
+    assert!(predecessor.news().await.is_none());
+}
+
+#[tokio::test]
+async fn the_worker_before_hears_that_this_one_leaves_also_if_they_meet_later() {
+    let listener = HandoffListener::bind("127.0.0.1:0").unwrap();
+    let (predecessor, supervisor) = imagined(&listener);
+    predecessor.left.store(true, Ordering::Release);
+    let elder = bridge(&supervisor);
+    supervisor
+        .post(&Frame::Trigger { id: 0 }, Vec::new())
+        .unwrap();
+    assert!(matches!(predecessor.news().await, Some(News::Restart)));
+    assert_eq!(answered(&elder).await, Frame::Leave);
 }
