@@ -170,24 +170,33 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        loop {
-            return match &mut self.stage {
-                Stage::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),
-                Stage::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
-                Stage::Silent(..) => match ready!(self.poll_begin(cx)) {
-                    Ok(()) => continue,
-                    Err(error) => Poll::Ready(Err(error)),
-                },
-                Stage::Leaving(_, _, moving) => {
-                    let taken = ready!(Pin::new(moving).poll(cx));
-                    match self.arrived(taken) {
-                        true => continue,
-                        false => Poll::Ready(Ok(())),
-                    }
+        match &mut self.stage {
+            Stage::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),
+            _ => self.poll_other(cx),
+        }
+    }
+
+    /// Apart, so that it costs nothing where most polls are.
+    #[inline(never)]
+    fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match &mut self.stage {
+            Stage::Http2(connection) => return connection.as_mut().poll(cx).map_err(Into::into),
+            Stage::Silent(..) => ready!(self.poll_begin(cx))?,
+            Stage::Leaving(_, _, moving) => {
+                let taken = ready!(Pin::new(moving).poll(cx));
+                if !self.arrived(taken) {
+                    return Poll::Ready(Ok(()));
                 }
-                Stage::Over(_) => Poll::Ready(Ok(())),
-            };
+                ready!(self.poll_begin(cx))?;
+            }
+            Stage::Http1(_) | Stage::Over(_) => {}
+        }
+        match &mut self.stage {
+            Stage::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),
+            Stage::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
+            _ => Poll::Ready(Ok(())),
         }
     }
 

@@ -31,6 +31,7 @@ pin_project! {
 }
 
 impl<C> ConnFuture<C> {
+    #[inline]
     pub(super) fn new(connection: C, part: Part) -> Self {
         Self {
             connection: Some(connection),

@@ -84,6 +84,7 @@ impl Connection {
     }
 
     /// Wraps the connection future: it tells hyper of the drain, and drops everything at the cutoff.
+    #[inline]
     pub fn watch<C: GracefulConnection>(self, connection: C) -> ConnFuture<C> {
         ConnFuture::new(connection, self.part)
     }

@@ -82,6 +82,7 @@ where
 
 /// Runs all savers side by side, as long as they may.
 #[cold]
+#[inline(never)]
 fn poll_save(head: &mut Head, saving: &mut Option<Saving>, cx: &mut Context<'_>) -> Poll<bool> {
     let saving = saving.get_or_insert_with(|| {
         let mut savers = head.take_savers();
@@ -135,6 +136,7 @@ fn dressed<B: Body>(mut response: Response<B>, mut head: Head) -> Response<Respo
 ///
 /// References: gRPC over HTTP/2, "Responses" (Trailers-Only); gRPC status codes, 14.
 #[cold]
+#[inline(never)]
 fn refuse<B: Body>(head: Option<Head>, saved: bool) -> Response<ResponseBody<B>> {
     let mut response = Response::new(ResponseBody::empty());
     let Some(mut head) = head else {
