@@ -424,10 +424,14 @@ impl Shard {
     }
 }
 
+/// Asked once: the answer is read from files, and a server starts with two trackers.
 fn parallelism() -> usize {
-    std::thread::available_parallelism()
-        .map_or(1, |n| n.get().next_power_of_two())
-        .min(64)
+    static PARALLELISM: OnceLock<usize> = OnceLock::new();
+    *PARALLELISM.get_or_init(|| {
+        std::thread::available_parallelism()
+            .map_or(1, |n| n.get().next_power_of_two())
+            .min(64)
+    })
 }
 
 /// A small number for this thread, for picking a shard.
