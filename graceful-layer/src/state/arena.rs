@@ -14,6 +14,7 @@ use super::{
 use crate::{
     conn::Peer,
     line::Line,
+    phase::Phase,
     sync::{AtomicU32, AtomicU64, Mutex, Ordering::*, lock},
     tracker::Lease,
 };
@@ -301,6 +302,16 @@ impl Arena {
             .iter()
             .for_each(|cell| cell.0.order_phase(orders));
         self.walk(|cell| cell.order_phase(Orders::new(orders.phase(), ramp(cell))));
+    }
+
+    /// The last phase for everything there is and will be, and the cut for every connection there is, in one walk.
+    pub(crate) fn abort(&self) {
+        let closed = Orders::new(Phase::Closed, 0);
+        self.change_orders(|old| closed.0 | old & Orders::MOVE);
+        self.loose()
+            .iter()
+            .for_each(|cell| cell.0.order_phase(closed));
+        self.walk(|cell| cell.order_phase(Orders(closed.0 | Orders::CUT)));
     }
 
     /// Whether connections go to a successor when they are idle, those there are and those to come.
