@@ -50,6 +50,19 @@ impl Stream {
             Self::Unix(stream) => Some(stream),
         }
     }
+
+    /// Whether the peer's system has acknowledged all that was written; on a Unix socket, whether the
+    /// peer has read it. Always `false` where the system does not tell, which is everywhere but on Linux.
+    ///
+    /// Once it has, a reset can no longer keep the bytes from it, and the stream can be closed
+    /// without waiting for the peer to close (RFC 9112 §9.6).
+    ///
+    /// # References
+    ///
+    /// SIOCOUTQ in [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)
+    pub fn is_delivered(&self) -> bool {
+        crate::sys::unacknowledged(self.as_fd()).is_ok_and(|bytes| bytes == 0)
+    }
 }
 
 /// Forwards a poll method to whichever stream is inside.

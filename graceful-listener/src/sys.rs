@@ -1,9 +1,9 @@
 //! The only room of the workspace with `unsafe` in it: the two operations of a hand-over by
-//! exec that no safe interface can offer. Guards laws 8 and 12.
+//! exec that no safe interface can offer, and a question to a socket. Guards laws 8 and 12.
 
 #![allow(
     unsafe_code,
-    reason = "each of the two blocks is one operation with its reason"
+    reason = "each of the blocks is one operation with its reason"
 )]
 
 use std::io;
@@ -68,4 +68,40 @@ pub(crate) fn pass_through_exec(command: &mut Command, fd: OwnedFd, claim: Optio
     // `Claim::say` run, which are async-signal-safe; neither allocates nor locks, and `io::Error`
     // from an errno is a plain number. signal-safety(7).
     unsafe { command.pre_exec(between) };
+}
+
+/// How many bytes the peer's system has not acknowledged yet: SIOCOUTQ, tcp(7) and unix(7). An error where it cannot be
+/// asked, or has another number.
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "arm",
+        target_arch = "riscv64",
+        target_arch = "s390x"
+    )
+))]
+pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    use rustix::ioctl::{Getter, Opcode, ioctl};
+    const SIOCOUTQ: Opcode = 0x5411;
+    // SAFETY: the opcode is one that writes an int, and nothing else, where it is told to. sockios.h.
+    let question = unsafe { Getter::<SIOCOUTQ, std::ffi::c_int>::new() };
+    // SAFETY: as above; a descriptor that is no socket or terminal answers with an error.
+    let bytes = unsafe { ioctl(socket, question) }?;
+    usize::try_from(bytes).map_err(io::Error::other)
+}
+
+#[cfg(not(all(
+    any(target_os = "linux", target_os = "android"),
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "arm",
+        target_arch = "riscv64",
+        target_arch = "s390x"
+    )
+)))]
+pub(crate) fn unacknowledged(_socket: BorrowedFd<'_>) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
 }

@@ -138,6 +138,11 @@ impl Peek for Transport {
         forward!(self, holds_part())
     }
 
+    /// Of TLS only the records are known, and its goodbye is still to be written.
+    fn is_delivered(&self) -> bool {
+        self.as_plain().is_some_and(Stream::is_delivered)
+    }
+
     fn reset_on_close(&self) {
         forward!(self, reset_on_close());
     }

@@ -11,10 +11,12 @@ use std::{
     time::Duration,
 };
 
-use support::{Server, app, read_all, until};
+use axum::routing::get;
+use graceful_server::ConnState;
+use support::{Server, app, quick, read_all, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
     time::sleep,
 };
@@ -163,6 +165,49 @@ async fn the_answer_to_a_client_that_still_sends_is_not_reset() {
     assert!(
         answer.contains("connection: close") && answer.ends_with("slow"),
         "{answer}"
+    );
+    assert!(server.stopped().await.is_clean());
+}
+
+#[tokio::test]
+async fn a_client_that_has_its_answer_holds_up_no_stop_by_staying() {
+    let grace = quick()
+        .with_drain(Duration::from_secs(5))
+        .with_linger(Duration::from_secs(30));
+    for request in [POST, "GET / HTTP/1.1\r\nhost: test\r\n\r\n"] {
+        let server = Server::start(app(), |serve| serve.grace(grace));
+        let mut client = server.connect(request).await;
+        until("idle", || server.tracker.counts().of(ConnState::Idle) == 1).await;
+        let report = server.stopped().await;
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.cutoff, Duration::ZERO, "it waited for the client");
+        let rest = read_all(&mut client).await.expect("FIN, not RST");
+        assert!(rest.ends_with("hello"), "{rest}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_has_not_arrived_is_not_reset_by_what_comes_after_it() {
+    // More than a client that does not read takes, and little enough for the kernel here to take all of it.
+    const LARGE: usize = 30_000;
+    let app = app().route("/large", get(|| async { "x".repeat(LARGE) }));
+    let grace = quick().with_idle_grace(Duration::ZERO);
+    let server = Server::start(app, |serve| serve.grace(grace));
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = socket.connect(server.addr).await.unwrap();
+    let request = b"GET /large HTTP/1.1\r\nhost: test\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    until("idle", || server.tracker.counts().of(ConnState::Idle) == 1).await;
+    server.stop.fire();
+    // Half-closed by now; what the client sends crosses that.
+    sleep(Duration::from_millis(200)).await;
+    client.write_all(POST.as_bytes()).await.unwrap();
+    let answer = read_all(&mut client).await.expect("FIN, not RST");
+    assert!(
+        answer.ends_with(&"x".repeat(LARGE)),
+        "cut after {}",
+        answer.len()
     );
     assert!(server.stopped().await.is_clean());
 }

@@ -22,7 +22,8 @@ use crate::{
 /// into the kernel; the server then shuts the stream down as if the client had. A shutdown during a stop, or after a
 /// request that had a body, half-closes, reads on until the peer closes or is quiet for
 /// [`Grace::linger`](crate::Grace::linger), and only then completes, because closing a socket with unread bytes makes
-/// the kernel reset it and the client lose the answer.
+/// the kernel reset it and the client lose the answer. An idle connection whose last answer the peer's system has
+/// acknowledged ([`Peek::is_delivered`]) has nothing to lose, and is closed without waiting.
 ///
 /// # References
 /// RFC 9112 §9.6 (tear-down in stages).
@@ -32,6 +33,8 @@ pub struct ConnIo<T: Peek> {
     waiting: Waiting,
     spoken: Spoken,
     at_end: bool,
+    /// The end was shown that the drain ordered, after a last look that found nothing.
+    ended: bool,
     /// Most connections never have any of it.
     rare: Option<Box<Rare>>,
 }
@@ -60,6 +63,7 @@ impl<T: Peek> ConnIo<T> {
             waiting: Waiting::default(),
             spoken: Spoken::Unknown(Preface::NONE),
             at_end: false,
+            ended: false,
             rare: None,
         }
     }
@@ -242,7 +246,10 @@ impl<T: Peek> ConnIo<T> {
         match self.stream().has_bytes() {
             // They came in this very moment; the runtime will say so, and the request is served.
             Ok(true) => Poll::Pending,
-            _ => Poll::Ready(Ok(())),
+            _ => {
+                self.ended = true;
+                Poll::Ready(Ok(()))
+            }
         }
     }
 
@@ -274,6 +281,12 @@ impl<T: Peek> ConnIo<T> {
         let orders = cell.orders();
         let stopping = orders.phase() >= Phase::LameDuck || orders.says(Orders::CLOSE);
         (stopping || cell.has_upload()) && !self.at_end && !cell.arena().linger().is_zero()
+    }
+
+    /// Whether nothing is on its way that a close could take from the peer: the drain ended the connection while it was
+    /// idle, and the peer's system has its last answer (RFC 9112 §9.6).
+    fn is_settled(&self) -> bool {
+        self.ended && self.spoken != Spoken::Http2 && self.stream().is_delivered()
     }
 }
 
@@ -366,6 +379,10 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
             return Poll::Ready(Ok(()));
         }
         if !self.is_lingering() {
+            if self.must_linger() && self.is_settled() {
+                // The close that follows tells the peer as much as a shutdown, in one step.
+                return Poll::Ready(Ok(()));
+            }
             ready!(self.pinned().poll_shutdown(cx))?;
             if !self.must_linger() {
                 return Poll::Ready(Ok(()));

@@ -21,6 +21,13 @@ pub trait Peek: AsyncRead + AsyncWrite + Unpin {
         false
     }
 
+    /// Whether the peer's system is known to have all that was written. An idle connection is then closed without waiting
+    /// for the peer, and its shutdown is left to the close that follows. `false` if not said otherwise, as for a bare
+    /// socket, of which it cannot be asked without `unsafe`.
+    fn is_delivered(&self) -> bool {
+        false
+    }
+
     /// Makes the coming close a reset, so that the peer sees that something is missing.
     fn reset_on_close(&self);
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     conn::Peer,
     line::Line,
+    phase::Phase,
     sync::{AtomicU32, AtomicU64, Mutex, Ordering::*, lock},
     tracker::Lease,
 };
@@ -303,6 +304,16 @@ impl Arena {
         self.walk(|cell| cell.order_phase(Orders::new(orders.phase(), ramp(cell))));
     }
 
+    /// The last phase for everything there is and will be, and the cut for every connection there is, in one walk.
+    pub(crate) fn abort(&self) {
+        let closed = Orders::new(Phase::Closed, 0);
+        self.change_orders(|old| closed.0 | old & Orders::MOVE);
+        self.loose()
+            .iter()
+            .for_each(|cell| cell.0.order_phase(closed));
+        self.walk(|cell| cell.order_phase(Orders(closed.0 | Orders::CUT)));
+    }
+
     /// Whether connections go to a successor when they are idle, those there are and those to come.
     pub(crate) fn order_moves(&self, on: bool) {
         self.change_orders(|old| {
@@ -424,10 +435,14 @@ impl Shard {
     }
 }
 
+/// Asked once: the answer is read from files, and a server starts with two trackers.
 fn parallelism() -> usize {
-    std::thread::available_parallelism()
-        .map_or(1, |n| n.get().next_power_of_two())
-        .min(64)
+    static PARALLELISM: OnceLock<usize> = OnceLock::new();
+    *PARALLELISM.get_or_init(|| {
+        std::thread::available_parallelism()
+            .map_or(1, |n| n.get().next_power_of_two())
+            .min(64)
+    })
 }
 
 /// A small number for this thread, for picking a shard.

@@ -177,6 +177,8 @@ impl Stop {
         let arena = tracker.arena();
         let mut pause = SWEEP;
         let mut remind_at = entered + REMIND;
+        // At once, so that what is due at once wakes its task one time, for the phase and the end.
+        self.sweep(&rules);
         loop {
             let now = Instant::now();
             let told = now >= told_at;

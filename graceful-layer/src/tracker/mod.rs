@@ -35,7 +35,7 @@ pub use self::{
 use crate::{
     Grace, Peer, Phase, Report,
     conn::Connection,
-    state::{Arena, Cell, Orders},
+    state::{Arena, Cell},
     sync::{Mutex, lock},
 };
 
@@ -250,11 +250,7 @@ impl Tracker {
 
     /// Drops every connection now, without a word to anybody: for a server that is itself dropped.
     pub fn abort(&self) {
-        let orders = Orders::new(Phase::Closed, 0);
-        self.0.arena.order(orders, |_| 0);
-        self.0
-            .arena
-            .walk(|cell| cell.order(|old| old | Orders::CUT));
+        self.0.arena.abort();
         self.0.progress.send_replace(Progress {
             phase: Phase::Closed,
             told: true,
@@ -359,7 +355,9 @@ impl Tracker {
     /// [`snapshot`](Self::snapshot) into a buffer that is emptied first and can be used again.
     pub fn snapshot_into(&self, connections: &mut Vec<ConnInfo>) {
         connections.clear();
-        self.0.arena.walk(|cell| connections.push(self.info(cell)));
+        // One look at the clock, which costs as much as the rest of a record.
+        let now = self.now_ms();
+        self.0.arena.walk(|cell| connections.push(info(cell, now)));
     }
 
     /// The requests that wait, the oldest first. One that is answered in one go never waits and is never seen here.
@@ -368,19 +366,6 @@ impl Tracker {
         self.0.arena.show_parked(|line| requests.push(line.into()));
         requests.sort_by_key(|request: &RequestInfo| std::cmp::Reverse(request.age));
         requests
-    }
-
-    fn info(&self, cell: &Cell) -> ConnInfo {
-        ConnInfo {
-            id: cell.id(),
-            peer: cell.peer(),
-            listener: cell.listener(),
-            state: cell.state(),
-            http2: cell.is_http2(),
-            age: Duration::from_millis(self.now_ms().saturating_sub(cell.opened()).into()),
-            requests: cell.begun(),
-            in_flight: cell.in_flight(),
-        }
     }
 
     /// Connections opened and requests begun since the start.
@@ -437,6 +422,19 @@ impl Tracker {
     fn now_ms(&self) -> u32 {
         // Wraps after 49 days, like everything it is compared with.
         self.0.born.elapsed().as_millis() as u32
+    }
+}
+
+fn info(cell: &Cell, now: u32) -> ConnInfo {
+    ConnInfo {
+        id: cell.id(),
+        peer: cell.peer(),
+        listener: cell.listener(),
+        state: cell.state(),
+        http2: cell.is_http2(),
+        age: Duration::from_millis(now.saturating_sub(cell.opened()).into()),
+        requests: cell.begun(),
+        in_flight: cell.in_flight(),
     }
 }
 
