@@ -174,6 +174,7 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
     fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match &mut self.stage {
             Stage::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),
+            Stage::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
             _ => self.poll_other(cx),
         }
     }
@@ -182,7 +183,6 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
     #[inline(never)]
     fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match &mut self.stage {
-            Stage::Http2(connection) => return connection.as_mut().poll(cx).map_err(Into::into),
             Stage::Silent(..) => ready!(self.poll_begin(cx))?,
             Stage::Leaving(_, _, moving) => {
                 let taken = ready!(Pin::new(moving).poll(cx));
@@ -191,7 +191,7 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
                 }
                 ready!(self.poll_begin(cx))?;
             }
-            Stage::Http1(_) | Stage::Over(_) => {}
+            Stage::Http1(_) | Stage::Http2(_) | Stage::Over(_) => {}
         }
         match &mut self.stage {
             Stage::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),

@@ -46,6 +46,8 @@ enum Spoken {
     /// HTTP/1, or whatever it is that is not HTTP/2: what is read goes straight through.
     Plain,
     Http2,
+    /// A GOAWAY was sent, whose PONG may not come.
+    Http2Leaving,
 }
 
 #[derive(Debug, Default)]
@@ -209,7 +211,8 @@ impl<T: Peek> ConnIo<T> {
             cell.note_read();
         }
         let orders = self.waiting.listen(cell, cx.waker());
-        if self.spoken != Spoken::Http2 && !orders.says(Orders::CUT | Orders::CLOSE) {
+        let leaving = self.spoken == Spoken::Http2Leaving;
+        if !leaving && !orders.says(Orders::CUT | Orders::CLOSE) {
             return Poll::Pending;
         }
         self.end(cx, buf, orders)
@@ -286,7 +289,8 @@ impl<T: Peek> ConnIo<T> {
     /// Whether nothing is on its way that a close could take from the peer: the drain ended the connection while it was
     /// idle, and the peer's system has its last answer (RFC 9112 §9.6).
     fn is_settled(&self) -> bool {
-        self.ended && self.spoken != Spoken::Http2 && self.stream().is_delivered()
+        let http2 = matches!(self.spoken, Spoken::Http2 | Spoken::Http2Leaving);
+        self.ended && !http2 && self.stream().is_delivered()
     }
 }
 
@@ -366,6 +370,7 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
         let cell = self.cell();
         cell.note_flushed();
         if self.spoken == Spoken::Http2 && cell.is_going_away() {
+            self.spoken = Spoken::Http2Leaving;
             if let Some(http2) = self.http2() {
                 http2.expect_pong(cx);
             }
