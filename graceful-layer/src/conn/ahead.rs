@@ -9,6 +9,7 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.taken == self.bytes.len()
     }
@@ -30,6 +31,7 @@ impl Ahead {
         };
     }
 
+    #[cold]
     pub(super) fn take_into(&mut self, buf: &mut ReadBuf<'_>) {
         let rest = self.rest();
         let n = buf.remaining().min(rest.len());

@@ -35,6 +35,7 @@ pub struct ConnIo<T: Peek> {
     at_end: bool,
     /// The end was shown that the drain ordered, after a last look that found nothing.
     ended: bool,
+    ahead: Ahead,
     /// Most connections never have any of it.
     rare: Option<Box<Rare>>,
 }
@@ -52,7 +53,6 @@ enum Spoken {
 
 #[derive(Debug, Default)]
 struct Rare {
-    ahead: Ahead,
     lingering: Option<Linger>,
     http2: Option<Http2>,
 }
@@ -66,6 +66,7 @@ impl<T: Peek> ConnIo<T> {
             spoken: Spoken::Unknown(Preface::NONE),
             at_end: false,
             ended: false,
+            ahead: Ahead::default(),
             rare: None,
         }
     }
@@ -81,21 +82,19 @@ impl<T: Peek> ConnIo<T> {
         let mut buf = ReadBuf::uninit(&mut bytes);
         ready!(self.poll_stream(cx, &mut buf))?;
         let read = buf.filled();
-        if !read.is_empty() {
-            self.rare().ahead.append(read);
-        }
+        self.ahead.append(read);
         Poll::Ready(Ok(!read.is_empty()))
     }
 
     /// What was read ahead and not read again.
     pub fn ahead(&self) -> &[u8] {
-        self.rare.as_ref().map_or(&[], |rare| rare.ahead.rest())
+        self.ahead.rest()
     }
 
     /// Has `bytes` read again, before everything else: what a server has read and not made a request of.
     pub fn put_back(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.rare().ahead.prepend(bytes);
+            self.ahead.prepend(bytes);
             self.note(bytes);
         }
     }
@@ -329,11 +328,9 @@ impl<T: Peek> AsyncRead for ConnIo<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(rare) = &mut self.rare {
-            if !rare.ahead.is_empty() {
-                rare.ahead.take_into(buf);
-                return Poll::Ready(Ok(()));
-            }
+        if !self.ahead.is_empty() {
+            self.ahead.take_into(buf);
+            return Poll::Ready(Ok(()));
         }
         self.poll_stream(cx, buf)
     }
