@@ -90,17 +90,13 @@ where
 }
 
 /// Until the first bytes are there, a connection costs no buffers but what they need.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is what almost all become, and a box would cost each of them another allocation"
-)]
 enum Stage<S, B>
 where
     S: HttpService<B>,
     B: HttpBody,
 {
     Silent(ConnIo<Transport>, Graceful<S>),
-    Http1(Http1<S>),
+    Http1(Box<Http1<S>>),
     Http2(Pin<Box<Http2<S>>>),
     /// On its way to the successor, and not touched until it answers.
     Leaving(ConnIo<Transport>, Graceful<S>, Moving),
@@ -164,7 +160,9 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             let (io, http) = (TokioIo::new(io), &self.http);
             self.stage = match protocol {
                 Protocol::Http2 => Stage::Http2(Box::pin(http.http2.serve_connection(io, service))),
-                _ => Stage::Http1(http.http1.serve_connection(io, service).with_upgrades()),
+                _ => Stage::Http1(Box::new(
+                    http.http1.serve_connection(io, service).with_upgrades(),
+                )),
             };
         }
         Poll::Ready(Ok(()))
@@ -173,7 +171,7 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
     #[inline]
     fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match &mut self.stage {
-            Stage::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),
+            Stage::Http1(connection) => Pin::new(&mut **connection).poll(cx).map_err(Into::into),
             Stage::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
             _ => self.poll_other(cx),
         }
@@ -194,7 +192,7 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             Stage::Http1(_) | Stage::Http2(_) | Stage::Over(_) => {}
         }
         match &mut self.stage {
-            Stage::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),
+            Stage::Http1(connection) => Pin::new(&mut **connection).poll(cx).map_err(Into::into),
             Stage::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
             _ => Poll::Ready(Ok(())),
         }
@@ -254,10 +252,10 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
 /// Ends a connection that is between two requests: then it is silent again, with what was read of the next one. hyper
 /// is the judge of that, for only there does it end at once.
 fn end<S: HttpService<B>, B: HttpBody>(
-    mut connection: Http1<S>,
+    mut connection: Box<Http1<S>>,
     cx: &mut Context<'_>,
 ) -> Result<Stage<S, B>, BoxError> {
-    let mut pinned = Pin::new(&mut connection);
+    let mut pinned = Pin::new(&mut *connection);
     pinned.as_mut().graceful_shutdown();
     match pinned.poll(cx)? {
         Poll::Pending => Ok(Stage::Http1(connection)),
