@@ -23,6 +23,7 @@
 //! | 16 BESIDE | | old | accept, as I do too; COMMIT or ABORT follows |
 //! | 128 LEAVE | | new | I end on purpose: do not take the listeners back |
 //! | 129 TAKES | | new, before READY | once you have committed I take idle connections |
+//! | 131 RELIEF | | supervisor | to a worker before DELIVERED: it relieves one that serves, so without COMMIT it ends; to one that serves: another one does now |
 //!
 //! Rules for a peer of another version: both take the highest version that both ranges of HELLO
 //! contain, and part when there is none. Fields may be appended to a payload; a reader skips what
@@ -42,6 +43,7 @@ pub(super) const HEADER: usize = 5;
 const SKIPPABLE: u8 = 0x80;
 const LEAVE: u8 = 0x80;
 const TAKES: u8 = 0x81;
+const RELIEF: u8 = 0x83;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
@@ -101,6 +103,7 @@ pub(super) enum Frame {
     Beside,
     Leave,
     Takes,
+    Relief,
     /// Of a later version, to be skipped.
     Unknown {
         kind: u8,
@@ -190,6 +193,7 @@ impl Frame {
             16 => Self::Beside,
             LEAVE => Self::Leave,
             TAKES => Self::Takes,
+            RELIEF => Self::Relief,
             kind if kind >= SKIPPABLE => Self::Unknown { kind },
             _ => return Err("a frame of a type that must not be skipped is unknown here"),
         })
@@ -216,6 +220,7 @@ impl Frame {
             Self::Beside => 16,
             Self::Leave => LEAVE,
             Self::Takes => TAKES,
+            Self::Relief => RELIEF,
             Self::Unknown { kind } => *kind,
         }
     }
@@ -272,6 +277,7 @@ impl Frame {
             | Self::Beside
             | Self::Leave
             | Self::Takes
+            | Self::Relief
             | Self::Unknown { .. } => {}
         }
     }

@@ -52,6 +52,9 @@ pub enum News {
     /// It served beside this process, and goes on alone: this process is to stop. What it has accepted
     /// is its own to finish.
     Dismissed,
+    /// Its supervisor has had another worker take this process's place: this one is to drain, and what is
+    /// asked for at the control socket is for the other one. A SIGTERM follows if the supervisor lives.
+    Relieved,
 }
 
 impl Predecessor {
@@ -77,6 +80,7 @@ impl Predecessor {
             }
             Frame::Trigger => Some(News::Restart),
             Frame::Abort { .. } => Some(News::Dismissed),
+            Frame::Relief => Some(News::Relieved),
             _ => None,
         }
     }

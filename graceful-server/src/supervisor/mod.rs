@@ -22,7 +22,8 @@ use self::backoff::Backoff;
 /// 1. [`run`](Self::run) starts the worker, which finds the listeners as from a predecessor (`from_env`), says READY and
 ///    gets COMMIT; the worker knows by [`is_worker`](Self::is_worker) that it is to serve and not to supervise.
 /// 2. At SIGHUP the next worker is started beside the one that serves. Once it is ready it takes over, and the old one
-///    gets SIGTERM and drains. Nobody is refused; if the new one fails, nothing has changed. A worker that is itself asked
+///    is told so ([`News::Relieved`](graceful_listener::News::Relieved)), gets SIGTERM, and drains as after a hand-over:
+///    without lame duck, and clients hear of a restart (WebSockets 1012). Nobody is refused; if the new one fails, nothing has changed. A worker that is itself asked
 ///    to restart passes that on to here.
 /// 3. If the worker crashes, the next one is started after a pause: 100 ms after the first crash, twice as long after
 ///    each further one, 30 s at the most, and from the beginning once a worker has served for 30 s
@@ -44,7 +45,8 @@ use self::backoff::Backoff;
 /// State does not travel from worker to worker, and idle connections do not move: replaced workers drain. The moment of a
 /// stop is the worker's: on TCP, clients that connect in the instant between its last accept and its end are reset.
 /// Signals that come within the first milliseconds, before `run` is polled, have their default action. If the supervisor
-/// itself is killed, its worker goes on to serve until it is stopped; as PID 1, it goes with the container.
+/// itself is killed, its worker goes on to serve until it is stopped; as PID 1, it goes with the container. Killed in a
+/// restart, it leaves the worker that served before COMMIT, or the new one after it.
 ///
 /// Under systemd a supervisor is not needed: a server that hands over by itself tells systemd about it.
 ///

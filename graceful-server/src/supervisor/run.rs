@@ -120,6 +120,10 @@ impl Run {
         self.retry = None;
         let listeners = self.supervisor.listeners.iter();
         let worker = self.supervisor.worker.clone().worker(self.generation);
+        let worker = match self.workers.serving() {
+            Some(serving) => worker.relieves(serving),
+            None => worker,
+        };
         let worker = listeners.fold(worker, |worker, listener| worker.carry(listener));
         self.attempt = Some(Box::pin(async move {
             let successor = match worker.start(&[]).await {

@@ -100,12 +100,13 @@ fn frames() -> Vec<Frame> {
         Frame::Leave,
         Frame::Takes,
         Frame::Unknown { kind: 0x82 },
+        Frame::Relief,
     ]
 }
 
 #[test]
 fn every_frame_reads_back_as_it_was_written() {
-    let kinds = (1..=16).chain([0x80, 0x81, 0x82]);
+    let kinds = (1..=16).chain([0x80, 0x81, 0x82, 0x83]);
     for (kind, frame) in kinds.zip(frames()) {
         let bytes = frame.encode();
         let (header, payload) = bytes.split_at(HEADER);
