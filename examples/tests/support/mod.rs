@@ -11,6 +11,7 @@
 )]
 
 pub(crate) mod deployed;
+pub(crate) mod kills;
 pub(crate) mod loops;
 pub(crate) mod process;
 pub(crate) mod record;
