@@ -19,6 +19,8 @@ const HURRY: Duration = Duration::from_secs(5);
 pub(super) struct Attempt {
     outcome: Result<Outcome, HandoffError>,
     reply: Reply,
+    /// Whether somebody else has started it.
+    stranger: bool,
 }
 
 pub(super) enum Outcome {
@@ -46,7 +48,11 @@ impl Server {
         if let Some(successor) = self.beside.take_if(|_| !beside && candidate.is_none()) {
             self.attempts.spawn(async move {
                 let outcome = successor.commit().await.map(Outcome::HandedOver);
-                Attempt { outcome, reply }
+                Attempt {
+                    outcome,
+                    reply,
+                    stranger: false,
+                }
             });
             return;
         }
@@ -55,6 +61,7 @@ impl Server {
         listeners.extend(self.control.listener());
         self.attempts.spawn(async move {
             let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
+            let stranger = candidate.is_some();
             let successor = match candidate {
                 Some(candidate) => successor.adopt(candidate, &listeners).await,
                 None => successor.start(&listeners).await,
@@ -64,7 +71,11 @@ impl Server {
                 Ok(successor) => successor.commit().await.map(Outcome::HandedOver),
                 Err(error) => Err(error),
             };
-            Attempt { outcome, reply }
+            Attempt {
+                outcome,
+                reply,
+                stranger,
+            }
         });
     }
 
@@ -79,7 +90,12 @@ impl Server {
 
     pub(super) fn attempted(&mut self, attempt: Result<Attempt, JoinError>) {
         // One that was aborted has rolled back, and dropped its reply, which says that the server is stopping.
-        let Ok(Attempt { outcome, reply }) = attempt else {
+        let Ok(Attempt {
+            outcome,
+            reply,
+            stranger,
+        }) = attempt
+        else {
             return;
         };
         match outcome {
@@ -96,10 +112,13 @@ impl Server {
                 self.hurry = Box::pin(handover.hurried());
                 // This one drains as well.
                 graceful_listener::hurry(HURRY, self.max_draining.saturating_sub(1));
-                self.handover = Some(handover);
                 self.tracker.hand_over();
                 self.aside.pause(true);
+                if stranger {
+                    self.manager.taken_over(handover.pid(), &self.listeners());
+                }
                 self.manager.restarted(None);
+                self.handover = Some(handover);
             }
             Err(error) => {
                 // While another is under way, this one was only refused.
