@@ -122,6 +122,16 @@ impl Server {
         .await;
     }
 
+    /// The same for requests that come and go.
+    pub(crate) async fn in_flight_at_least(&self, n: u64) {
+        until(&format!("{n} requests in flight"), async || {
+            self.status().await["in_flight"]
+                .as_u64()
+                .is_some_and(|now| now >= n)
+        })
+        .await;
+    }
+
     /// Waits until `n` connections are idle. The client sees the end of an answer before the server has noted it.
     pub(crate) async fn idle(&self, n: u64) {
         until(&format!("{n} idle connections"), async || {
