@@ -68,6 +68,7 @@ impl Predecessor {
                 return Some(news);
             }
         }
+        self.relieve();
         self.own(log::promoted).then_some(News::Committed)
     }
 

@@ -98,8 +98,8 @@ impl Predecessor {
         first
     }
 
-    /// Tells the worker that served until now. The supervisor does so as well, if it lives to.
-    fn relieve(&self) {
+    /// Tells the worker that served until COMMIT, in the place of a supervisor that may not have lived to.
+    pub(super) fn relieve(&self) {
         let relieved = self
             .relieved
             .lock()
@@ -138,10 +138,7 @@ impl Predecessor {
         }
         loop {
             match self.channel.recv().await?.map(|message| message.frame) {
-                Some(Frame::Commit) => {
-                    self.relieve();
-                    self.own(log::committed);
-                }
+                Some(Frame::Commit) => _ = self.own(log::committed),
                 Some(Frame::Beside) => log::beside(self.generation),
                 // The next supervisor takes over from the worker that serves, and knows of no other.
                 None if self.relieves => return Err(HandoffError::aborted(ORPHANED)),
@@ -407,6 +404,7 @@ mod tests {
         drop(old);
         predecessor.take_over().await.unwrap();
         assert!(predecessor.serving.load(Ordering::Acquire));
+        assert!(predecessor.news().await.is_none());
         let told = relieved.recv().await.unwrap().unwrap().frame;
         assert_eq!(told, Frame::Relief, "the other one drains");
     }
