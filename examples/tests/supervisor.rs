@@ -477,6 +477,80 @@ async fn when_the_supervisor_is_killed_the_next_one_takes_over_from_its_worker()
     let _ = fs::remove_dir_all(folder);
 }
 
+/// It is not stopped: somebody serves in its place.
+#[tokio::test]
+async fn a_worker_that_is_replaced_drains_as_after_a_hand_over_without_lame_duck() {
+    let mut server = supervised(&["--lame-duck", "600s"]).await;
+    let old = server.pid;
+    signal(server.process.first, Signal::HUP);
+    server.ready(1).await;
+    gone(old).await;
+    let log = server.process.log();
+    assert!(
+        log.contains("handed over:") && !log.contains("phase=\"lame_duck\""),
+        "{log}"
+    );
+}
+
+/// Before COMMIT the old worker serves on and the new one ends; after it the new one serves, and whoever asks at the control
+/// socket asks that one, though the old one still drains. Never both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_supervisor_is_killed_in_a_restart_one_worker_serves_and_hands_over() {
+    let folder = scratch();
+    let control = folder.join("control");
+    let control = ["--control", control.to_str().unwrap(), "--takeover"];
+    let flags = [&control[..], &["--start-delay", "500ms"]].concat();
+    let next = [&["--supervise"], &ANYWHERE[..], &control].concat();
+
+    let server = supervised(&flags).await;
+    let fresh = Loops::fresh(server.addr);
+    let (supervisor, old) = (server.process.first, server.pid);
+    signal(supervisor, Signal::HUP);
+    let new = other_worker(supervisor, old).await;
+    signal(supervisor, Signal::KILL);
+    assert_eq!(server.process.exit().await, -9);
+    assert_eq!(support::process::exit(new).await, 3);
+    fresh.answer(200).await;
+    let mut second = Server::run_others(BINARY.as_ref(), &next, 1).await;
+    assert_eq!(support::process::exit(old).await, 0);
+
+    let (supervisor, old) = (second.process.first, second.pid);
+    let mut slow = Wire::open(second.addr).await;
+    slow.get("/slow?ms=60000").await;
+    second.in_flight(1).await;
+    signal(supervisor, Signal::HUP);
+    let new = second.ready(2).await;
+    second.entered("draining").await;
+    signal(supervisor, Signal::KILL);
+    assert_eq!(second.process.exit().await, -9);
+    let third = Server::run_others(BINARY.as_ref(), &next, 3).await;
+    assert_eq!(support::process::exit(new).await, 0);
+    fresh.answer(200).await;
+    fresh.stop().await.assert_all_answered();
+    drop(slow);
+    assert_eq!(support::process::exit(old).await, 0);
+    signal(third.process.first, Signal::TERM);
+    assert_eq!(third.process.exit().await, 0);
+    let _ = fs::remove_dir_all(folder);
+}
+
+/// A worker beside the one that serves, once its program runs, which is not the one that is asked whether it can say
+/// something.
+async fn other_worker(supervisor: Pid, serving: Pid) -> Pid {
+    let is_worker = |pid: &Pid| {
+        let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
+        environment.is_ok_and(|all| String::from_utf8_lossy(&all).contains(";worker="))
+    };
+    let mut other = None;
+    until("a second worker", async || {
+        let others = children(supervisor).into_iter().map(|(pid, _)| pid);
+        other = others.filter(|pid| *pid != serving).find(is_worker);
+        other.is_some()
+    })
+    .await;
+    other.unwrap()
+}
+
 #[tokio::test]
 async fn other_signals_are_passed_on() {
     let server = supervised(&[]).await;

@@ -165,6 +165,30 @@ async fn a_hand_over_skips_lame_duck_and_can_be_reclaimed() {
     assert!(drain.await.unwrap().is_clean());
 }
 
+/// Both say the same, in whichever order they are seen.
+#[tokio::test(start_paused = true)]
+async fn a_command_and_a_signal_in_the_same_instant_are_one_stop() {
+    type Command = fn(&Tracker) -> bool;
+    let commands: [(Command, Phase); 2] = [
+        (Tracker::begin, Phase::LameDuck),
+        (Tracker::hand_over, Phase::Draining),
+    ];
+    for (command, phase) in commands {
+        let tracker = Tracker::new();
+        let _open = tracker.open(graceful_layer::Peer::Unknown);
+        let (trigger, signal) = ShutdownSignal::manual();
+        let _drain = spawn(&tracker, signal, grace());
+        settle().await;
+        assert!(command(&tracker));
+        trigger.fire();
+        settle().await;
+        assert_eq!(tracker.phase(), phase);
+        trigger.fire();
+        settle().await;
+        assert!(tracker.phase() > phase, "a further one is faster");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_late_waiter_sees_a_phase_that_was_reached() {
     let tracker = Tracker::new();

@@ -12,6 +12,7 @@
 
 pub(crate) mod ctl;
 pub(crate) mod deployed;
+pub(crate) mod kills;
 pub(crate) mod loops;
 pub(crate) mod process;
 pub(crate) mod record;

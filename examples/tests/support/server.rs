@@ -78,6 +78,20 @@ impl Server {
         }
     }
 
+    /// Waits until a process of this generation serves, whether or not one before it has come so far.
+    pub(crate) async fn ready_at_last(&mut self, generation: u32) -> Pid {
+        let ready = format!(" generation={generation}");
+        let line = loop {
+            let line = self.process.line().await;
+            if line.starts_with("ready pid=") && line.ends_with(&ready) {
+                break line;
+            }
+        };
+        let pid = line["ready pid=".len()..].split(' ').next().unwrap();
+        self.pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+        self.pid
+    }
+
     /// Waits until a process that had handed over serves again.
     pub(crate) async fn serves_again(&mut self, pid: Pid) {
         let ready = format!("ready pid={} ", pid.as_raw_nonzero());
@@ -104,6 +118,16 @@ impl Server {
     pub(crate) async fn in_flight(&self, n: u64) {
         until(&format!("{n} requests in flight"), async || {
             self.status().await["in_flight"] == n
+        })
+        .await;
+    }
+
+    /// The same for requests that come and go.
+    pub(crate) async fn in_flight_at_least(&self, n: u64) {
+        until(&format!("{n} requests in flight"), async || {
+            self.status().await["in_flight"]
+                .as_u64()
+                .is_some_and(|now| now >= n)
         })
         .await;
     }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::process::scratch;
@@ -91,7 +92,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// A service as `deploy/systemd` has it, with our paths and addresses.
 pub(crate) struct Service {
-    pub(crate) systemd: Systemd,
+    pub(crate) systemd: Arc<Systemd>,
     pub(crate) unit: String,
     pub(crate) addr: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -106,13 +107,13 @@ impl Service {
         let program = systemd.folder().join("reference-server");
         let service = Self {
             unit: format!("{unit}.service"),
-            systemd,
+            systemd: Arc::new(systemd),
             addr,
             admin,
             program,
         };
         service.deploy(Path::new(BINARY));
-        for name in [service.unit.clone(), format!("{unit}.socket")] {
+        for name in [template(&service.unit), format!("{unit}.socket")] {
             if let Ok(text) = fs::read_to_string(Path::new(UNITS).join(&name)) {
                 service
                     .systemd
@@ -129,9 +130,38 @@ impl Service {
         );
         service
             .systemd
-            .write_unit(&format!("{}.d/log.conf", service.unit), &log);
+            .write_unit(&format!("{}.d/log.conf", template(&service.unit)), &log);
         service.systemd.systemctl(&["daemon-reload"]);
         Some(service)
+    }
+
+    /// Another instance of the same template. `change` is what is different about it.
+    pub(crate) fn other(&self, instance: &str, change: &str) -> Self {
+        let (name, _) = self.unit.split_once('@').unwrap();
+        let other = Self {
+            systemd: Arc::clone(&self.systemd),
+            unit: format!("{name}@{instance}.service"),
+            program: self.program.clone(),
+            ..*self
+        };
+        other.change(change);
+        other
+    }
+
+    /// Changes the unit from its next start on.
+    pub(crate) fn change(&self, change: &str) {
+        let drop_in = format!("{}.d/zz-change.conf", self.unit);
+        self.systemd
+            .write_unit(&drop_in, &format!("[Service]\n{change}\n"));
+        self.systemd.systemctl(&["daemon-reload"]);
+    }
+
+    /// The command line of the unit with more flags, for a change.
+    pub(crate) fn with_flags(&self, flags: &str) -> String {
+        let path = Path::new(UNITS).join(template(&self.unit));
+        let text = self.ours(&fs::read_to_string(path).unwrap(), flags);
+        let line = text.lines().find(|line| line.starts_with("ExecStart="));
+        format!("ExecStart=\n{}", line.unwrap())
     }
 
     fn ours(&self, unit: &str, flags: &str) -> String {
@@ -255,6 +285,14 @@ impl Service {
         assert_eq!(self.property("ActiveState"), "active");
         assert_eq!(self.property("NRestarts"), "0");
         assert_eq!(self.main_pid(), main_pid);
+    }
+}
+
+/// The file that a unit is read from.
+fn template(unit: &str) -> String {
+    match unit.split_once('@') {
+        Some((name, _)) => format!("{name}@.service"),
+        None => unit.to_owned(),
     }
 }
 

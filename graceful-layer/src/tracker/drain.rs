@@ -295,7 +295,8 @@ impl Stop {
     fn hear(&mut self, phase: Phase) {
         let fresh = self.signal.level().saturating_sub(self.heard);
         let first = self.heard == self.forgiven;
-        let known = u32::from(first && phase > Phase::Serving).min(fresh);
+        let begun = phase.max(self.wanted()) > Phase::Serving;
+        let known = u32::from(first && begun).min(fresh);
         if fresh == 0 {
             return;
         }

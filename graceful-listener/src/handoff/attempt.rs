@@ -16,7 +16,7 @@ use super::introduction::{Parcel, agree, introduction};
 use super::machine::{Action, Event, State};
 use super::moving::Moves;
 use super::patience::Patience;
-use super::predecessor::generation;
+use super::predecessor::{generation, owns};
 use super::preflight;
 use super::process;
 use super::rollback::Rollback;
@@ -415,12 +415,18 @@ impl Attempt {
     /// Who we are, all listeners and the state, as it is said before the successor runs: from the moment it is there it
     /// holds the listeners, also if this process is killed.
     fn introduction(&mut self) -> Vec<Parcel> {
-        let mut parcels = introduction(&self.listeners, self.plan.worker.is_some());
+        let mut carried = self.listeners.clone();
+        carried.extend(self.plan.relieves.iter().map(|channel| channel.0.clone()));
+        let mut parcels = introduction(&carried, self.plan.worker.is_some());
         if self.asked {
             parcels.retain(|(frame, _)| !matches!(frame, Frame::Hello(_)));
         }
         let states = std::mem::take(&mut self.states).into_iter();
         parcels.extend(states.map(|frame| (frame, Vec::new())));
+        // Nor is one the first if this process has a predecessor of its own that serves still.
+        if self.plan.worker.is_some() && (self.plan.relieves.is_some() || !owns()) {
+            parcels.push((Frame::Relief, Vec::new()));
+        }
         parcels.push((Frame::Delivered, Vec::new()));
         parcels
     }

@@ -28,6 +28,7 @@
 //! | 131 AGAIN | | control server, before ABORT | you were not heard, so you may ask again |
 //! | 132 RELAYS | | worker, before READY | I hand over to the next worker by BRIDGE, and answer PREPARE |
 //! | 133 PREPARE | | supervisor | somebody is about to come after you: STATE and DELIVERED, or ABORT if that must not be |
+//! | 134 RELIEF | | supervisor | to a worker before DELIVERED: it relieves one that serves, so without COMMIT it ends; to one that serves: another one does now |
 //!
 //! Rules for a peer of another version: both take the highest version that both ranges of HELLO
 //! contain, and part when there is none. Fields may be appended to a payload; a reader skips what
@@ -51,6 +52,7 @@ const OUTCOME: u8 = 0x82;
 const AGAIN: u8 = 0x83;
 const RELAYS: u8 = 0x84;
 const PREPARE: u8 = 0x85;
+const RELIEF: u8 = 0x86;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
@@ -138,6 +140,7 @@ pub(super) enum Frame {
     Again,
     Relays,
     Prepare,
+    Relief,
     /// Of a later version, to be skipped.
     Unknown {
         kind: u8,
@@ -246,6 +249,7 @@ impl Frame {
             AGAIN => Self::Again,
             RELAYS => Self::Relays,
             PREPARE => Self::Prepare,
+            RELIEF => Self::Relief,
             kind if kind >= SKIPPABLE => Self::Unknown { kind },
             _ => return Err("a frame of a type that must not be skipped is unknown here"),
         })
@@ -277,6 +281,7 @@ impl Frame {
             Self::Again => AGAIN,
             Self::Relays => RELAYS,
             Self::Prepare => PREPARE,
+            Self::Relief => RELIEF,
             Self::Unknown { kind } => *kind,
         }
     }
@@ -346,6 +351,7 @@ impl Frame {
             | Self::Again
             | Self::Relays
             | Self::Prepare
+            | Self::Relief
             | Self::Unknown { .. } => {}
         }
     }

@@ -50,6 +50,8 @@ pub(super) struct Legacy {
     pub(super) generation: u32,
     /// Whether a supervisor gives it.
     pub(super) worker: bool,
+    /// Whether another worker serves that supervisor meanwhile.
+    pub(super) relieves: bool,
     pub(super) delivered: Vec<Delivered>,
     pub(super) states: Vec<(String, InheritedState)>,
 }
@@ -141,10 +143,12 @@ fn greet(channel: &Channel, worker: Option<u32>) -> Result<Option<Legacy>, Hando
         return Ok(None);
     };
     // If it died in the midst of its state, we have its listeners and nobody else has.
-    let states = receive_state(channel, deadline)?.unwrap_or_default();
+    let mut relieves = false;
+    let states = receive_state(channel, deadline, &mut relieves)?.unwrap_or_default();
     Ok(Some(Legacy {
         generation,
         worker: worker.is_some(),
+        relieves,
         delivered,
         states,
     }))
@@ -176,6 +180,7 @@ fn receive(channel: &Channel, deadline: Instant) -> Result<Option<Vec<Delivered>
 fn receive_state(
     channel: &Channel,
     deadline: Instant,
+    relieves: &mut bool,
 ) -> Result<Option<Vec<(String, InheritedState)>>, HandoffError> {
     let mut arrivals = Arrivals::default();
     while let Some(message) = next(channel, deadline)? {
@@ -186,6 +191,7 @@ fn receive_state(
                 more,
                 blob,
             } => arrivals.add(name, schema, more, blob)?,
+            Frame::Relief => *relieves = true,
             Frame::Delivered => return arrivals.finish().map(Some),
             _ => return Err(HandoffError::protocol("a frame that is out of turn")),
         }

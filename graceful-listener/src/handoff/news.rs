@@ -58,6 +58,9 @@ pub enum News {
     /// It served beside this process, and goes on alone: this process is to stop. What it has accepted
     /// is its own to finish.
     Dismissed,
+    /// Its supervisor has had another worker take this process's place: this one is to drain, and what is
+    /// asked for at the control socket is for the other one. A SIGTERM follows if the supervisor lives.
+    Relieved,
 }
 
 impl Predecessor {
@@ -93,6 +96,7 @@ impl Predecessor {
     fn end(&self) -> Option<News> {
         self.ended.store(true, Ordering::Release);
         self.questions.close();
+        self.relieve();
         self.own(log::promoted).then_some(News::Committed)
     }
 
@@ -117,6 +121,7 @@ impl Predecessor {
                 None
             }
             Frame::Abort { .. } => Some(News::Dismissed),
+            Frame::Relief => Some(News::Relieved),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! The new process's side: READY, then nothing is accepted until COMMIT. Guards law 9.
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,10 @@ pub(crate) struct Predecessor {
     generation: u32,
     /// Whether it is a supervisor, which stays.
     pub(super) supervises: bool,
+    /// Whether another worker of that supervisor serves until COMMIT.
+    relieves: bool,
+    /// That supervisor's end of the channel to the other one.
+    relieved: Mutex<Option<OwnedFd>>,
     delivered: Mutex<Vec<Delivered>>,
     /// The names of what was delivered, by position.
     pub(super) names: Vec<String>,
@@ -54,7 +59,12 @@ pub(crate) struct Predecessor {
 }
 
 impl Predecessor {
-    pub(super) fn new(channel: Channel, legacy: Legacy) -> Self {
+    pub(super) fn new(channel: Channel, mut legacy: Legacy) -> Self {
+        let is_relieved = |last: &Delivered| last.record.name == RELIEVED;
+        let relieved = match legacy.delivered.last().is_some_and(is_relieved) {
+            true => legacy.delivered.pop().map(|last| last.fd),
+            false => None,
+        };
         let name = |delivered: &Delivered| delivered.record.name.clone();
         let serves = |(_, delivered): &(u32, &Delivered)| delivered.record.serves();
         Self {
@@ -69,6 +79,8 @@ impl Predecessor {
             asked: false,
             takes_connections: AtomicBool::new(false),
             supervises: legacy.worker,
+            relieves: legacy.relieves,
+            relieved: Mutex::new(relieved),
             delivered: Mutex::new(legacy.delivered),
             states: Mutex::new(legacy.states),
             declined: OnceLock::new(),
@@ -128,6 +140,19 @@ impl Predecessor {
         first
     }
 
+    /// Tells the worker that served until COMMIT, in the place of a supervisor that may not have lived to.
+    pub(super) fn relieve(&self) {
+        let relieved = self
+            .relieved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(channel) = relieved.map(Channel::new) {
+            // If it is gone it does not have to know.
+            let _ = channel.post(&Frame::Relief, Vec::new());
+        }
+    }
+
     /// After READY the predecessor may have committed already, so it is too late.
     fn decline(&self, reason: &str) -> bool {
         if self.ready_sent.swap(true, Ordering::AcqRel) {
@@ -172,6 +197,8 @@ impl Predecessor {
             match said {
                 Some(Frame::Commit) => _ = self.own(log::committed),
                 Some(Frame::Beside) => log::beside(self.generation),
+                // The next supervisor takes over from the worker that serves, and knows of no other.
+                None if self.relieves => return Err(HandoffError::aborted(ORPHANED)),
                 None => _ = self.own(log::promoted),
                 Some(Frame::Abort { reason }) => return Err(HandoffError::aborted(reason)),
                 Some(_) => continue,
@@ -182,12 +209,18 @@ impl Predecessor {
     }
 }
 
+/// What the channel to the worker that is relieved is called, last of all that is delivered. Whoever does not know it closes
+/// it with what nobody claimed.
+pub(super) const RELIEVED: &str = "graceful-relieved";
+const ORPHANED: &str = "the supervisor is gone, and another worker serves";
+
 /// Tells the predecessor that this process is ready and waits until it may serve.
 ///
 /// First the inherited listeners that nobody claimed are closed. Then a process that has a
 /// predecessor sends READY and waits, without bound, until the predecessor commits or is gone:
 /// in both cases this process is the one to serve. A process without a predecessor may serve
-/// at once. All later calls, from any task, give the same answer.
+/// at once. All later calls, from any task, give the same answer. If the predecessor is a
+/// supervisor that dies while another worker serves, that one goes on, and this process must not.
 ///
 /// [`HandoffListener::accept`](crate::HandoffListener::accept) does this itself at its first
 /// call; call it before if something else has to wait for it, such as a pid file. Claim all
@@ -344,6 +377,7 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
+    use crate::handoff::record::{Record, Socket};
 
     /// A predecessor that is only a channel.
     fn imagined() -> (Predecessor, Channel) {
@@ -394,5 +428,39 @@ mod tests {
         drop(old);
         assert!(predecessor.take_over().await.unwrap_err().is_aborted());
         assert!(!predecessor.serving.load(Ordering::Acquire));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_was_to_relieve_another_leaves_the_service_to_it_without_a_supervisor() {
+        let relieving = || {
+            let ((old, new), (relieved, fd)) = (Channel::pair().unwrap(), Channel::pair().unwrap());
+            let record = Record {
+                name: RELIEVED.to_owned(),
+                index: 0,
+                socket: Socket::Plain,
+            };
+            let legacy = Legacy {
+                worker: true,
+                relieves: true,
+                delivered: vec![Delivered { record, fd }],
+                ..Legacy::default()
+            };
+            let predecessor = Predecessor::new(Channel::new(new), legacy);
+            assert!(predecessor.take_delivered().is_empty());
+            (predecessor, old, relieved)
+        };
+        let (predecessor, old, _relieved) = relieving();
+        drop(old);
+        assert!(predecessor.take_over().await.unwrap_err().is_aborted());
+        assert!(!predecessor.serving.load(Ordering::Acquire));
+
+        let (predecessor, old, relieved) = relieving();
+        old.post(&Frame::Commit, Vec::new()).unwrap();
+        drop(old);
+        predecessor.take_over().await.unwrap();
+        assert!(predecessor.serving.load(Ordering::Acquire));
+        assert!(predecessor.news().await.is_none());
+        let told = relieved.recv().await.unwrap().unwrap().frame;
+        assert_eq!(told, Frame::Relief, "the other one drains");
     }
 }

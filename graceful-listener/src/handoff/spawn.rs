@@ -41,6 +41,8 @@ pub(super) struct Plan {
     pub(super) vetoes: Vec<Veto>,
     /// Its generation, if this process stays as its supervisor.
     pub(super) worker: Option<u32>,
+    /// The channel to the worker that serves until it does, under the name that it knows.
+    pub(super) relieves: Option<Carried>,
 }
 
 impl Default for Plan {
@@ -56,6 +58,7 @@ impl Default for Plan {
             check: None,
             vetoes: Vec::new(),
             worker: None,
+            relieves: None,
         }
     }
 }

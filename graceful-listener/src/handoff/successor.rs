@@ -127,6 +127,15 @@ impl SuccessorBuilder {
         self
     }
 
+    /// Names the [`worker`](Self::worker) that serves until this one does, so that one of the two serves
+    /// and not both if the supervisor dies meanwhile. Before COMMIT the new one then leaves the service to
+    /// that one, and ends. After COMMIT it tells that one ([`News::Relieved`](crate::News::Relieved)), as
+    /// [`Worker::replace`] does, which the supervisor may not have lived to call.
+    pub fn relieves(mut self, worker: &Worker) -> Self {
+        self.0.relieves = worker.relieved();
+        self
+    }
+
     /// Looks whether the program is there and may be executed, and runs its [`check`](Self::check).
     /// [`start`](Self::start) does so itself; it is for use before [`exec`](Self::exec).
     ///

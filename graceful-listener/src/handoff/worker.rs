@@ -17,9 +17,11 @@ use super::asking::RestartRequest;
 use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::Frame;
+use super::predecessor::RELIEVED;
 use super::started::{Heard, Started};
 use super::state::{Arrivals, InheritedState};
-use crate::inherited;
+use crate::carried::Carried;
+use crate::{HandoffFd, inherited};
 
 /// From the end of a worker to the last of what it said.
 const END_TO_SILENCE: Duration = Duration::from_secs(1);
@@ -93,9 +95,12 @@ impl Worker {
         self.generation
     }
 
-    /// Sends SIGTERM because another one serves in its place.
+    /// Sends SIGTERM because another one serves in its place, which it is told before
+    /// ([`News::Relieved`](crate::News::Relieved)).
     pub fn replace(&mut self) {
         self.replaced = true;
+        // If it is gone it does not have to know.
+        let _ = self.started.channel.post(&Frame::Relief, Vec::new());
         self.started.terminate();
     }
 
@@ -232,6 +237,14 @@ impl Worker {
             }
         }
         Ok(WorkerNews::Ended(status))
+    }
+
+    /// Its channel for the worker that is to take its place; none if there are no descriptors left,
+    /// and then no process can be started either.
+    pub(super) fn relieved(&self) -> Option<Carried> {
+        let channel = self.started.channel.as_fd().try_clone_to_owned().ok()?;
+        let named = HandoffFd::new(RELIEVED, channel).ok()?;
+        Some(Carried::from(&named))
     }
 
     /// Its channel, and the name that says whose it is.

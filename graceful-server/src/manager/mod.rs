@@ -1,12 +1,12 @@
 //! What a service manager hears of the server, without being asked to (sd_notify): ready, reloading, stopping, how many
 //! connections there are, that a stop takes longer, that it is alive. Without a manager all of it is nothing.
 //!
-//! After a hand-over the unit is the successor's: this process then says no more than that a stop takes longer. Which
-//! process is the main one `graceful_listener` says.
+//! After a hand-over the unit is the successor's, unless that is another unit's process: this process then says no more than
+//! that a stop takes longer. Which process is the main one `graceful_listener` says.
 
 mod status;
 
-use std::{error::Error, future::pending, io, sync::Arc, time::Duration};
+use std::{error::Error, fs, future::pending, io, sync::Arc, time::Duration};
 
 use graceful_layer::{Phase, Tracker};
 use graceful_listener::{HandoffListener, Notify, NotifyState, generation};
@@ -32,6 +32,8 @@ pub(crate) struct Manager {
     /// Whether listeners are stored.
     stores: bool,
     restarting: bool,
+    /// Whether another unit's process has taken over.
+    left_behind: bool,
     /// What became of the last restart, if it failed.
     note: Option<String>,
     /// What the manager had no room for.
@@ -59,6 +61,7 @@ impl Manager {
             cutoff,
             stores,
             restarting: false,
+            left_behind: false,
             note: None,
             unsent: Vec::new(),
             status: String::new(),
@@ -94,8 +97,19 @@ impl Manager {
         self.speak();
     }
 
+    /// A process that somebody else has started took over. If it is another unit's, this one has still this process for its
+    /// main one, and ends with it: so the watchdog is fed and the status told as before, and the listeners are no longer this
+    /// unit's to hold.
+    pub(crate) fn taken_over(&mut self, pid: u32, listeners: &[Arc<HandoffListener>]) {
+        self.left_behind = !is_of_this_unit(pid);
+        if self.left_behind && self.stores {
+            self.heard(self.notify.unstore(&borrowed(listeners)));
+        }
+    }
+
     /// The successor died, and this process is about to serve again.
     pub(crate) fn reclaimed(&mut self, status: &str) {
+        self.left_behind = false;
         self.note = Some(format!("the successor died: {status}"));
         // What is shown is the successor's.
         self.status.clear();
@@ -131,7 +145,7 @@ impl Manager {
             return;
         }
         self.phase = self.tracker.phase();
-        let ours = !self.tracker.is_handed_over();
+        let ours = self.left_behind || !self.tracker.is_handed_over();
         let period = if self.is_under_way() {
             UNDER_WAY
         } else {
@@ -209,6 +223,12 @@ impl Manager {
             log::not_notified(error);
         }
     }
+}
+
+/// Whether a process is in the control group of this one. cgroups(7).
+fn is_of_this_unit(pid: u32) -> bool {
+    let group = |process: &str| fs::read(format!("/proc/{process}/cgroup")).ok();
+    group("self").is_some_and(|ours| group(&pid.to_string()) == Some(ours))
 }
 
 /// Whether it is true until something else happens, and not only now.

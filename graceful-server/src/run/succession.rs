@@ -19,6 +19,8 @@ const HURRY: Duration = Duration::from_secs(5);
 pub(super) struct Attempt {
     outcome: Result<Outcome, HandoffError>,
     reply: Reply,
+    /// Whether somebody else has started it.
+    stranger: bool,
 }
 
 pub(super) enum Outcome {
@@ -47,7 +49,11 @@ impl Server {
             self.control.set_beside(None);
             self.attempts.spawn(async move {
                 let outcome = successor.commit().await.map(Outcome::HandedOver);
-                Attempt { outcome, reply }
+                Attempt {
+                    outcome,
+                    reply,
+                    stranger: false,
+                }
             });
             return;
         }
@@ -72,6 +78,7 @@ impl Server {
         let listeners = self.acceptor.listeners();
         self.attempts.spawn(async move {
             let listeners: Vec<_> = listeners.iter().map(AsRef::as_ref).collect();
+            let stranger = candidate.is_some();
             let successor = match candidate {
                 Some(candidate) => successor.adopt(candidate, &listeners).await,
                 None => successor.start(&listeners).await,
@@ -81,7 +88,11 @@ impl Server {
                 Ok(successor) => successor.commit().await.map(Outcome::HandedOver),
                 Err(error) => Err(error),
             };
-            Attempt { outcome, reply }
+            Attempt {
+                outcome,
+                reply,
+                stranger,
+            }
         });
     }
 
@@ -112,7 +123,12 @@ impl Server {
 
     pub(super) fn attempted(&mut self, attempt: Result<Attempt, JoinError>) {
         // One that was aborted has rolled back, and dropped its reply, which says that the server is stopping.
-        let Ok(Attempt { outcome, reply }) = attempt else {
+        let Ok(Attempt {
+            outcome,
+            reply,
+            stranger,
+        }) = attempt
+        else {
             return;
         };
         match outcome {
@@ -130,10 +146,13 @@ impl Server {
                 self.hurry = Box::pin(handover.hurried());
                 // This one drains as well.
                 graceful_listener::hurry(HURRY, self.max_draining.saturating_sub(1));
-                self.handover = Some(handover);
                 self.tracker.hand_over();
                 self.aside.turn(false);
+                if stranger {
+                    self.manager.taken_over(handover.pid(), &self.listeners());
+                }
                 self.manager.restarted(None);
+                self.handover = Some(handover);
             }
             Err(error) => {
                 // While another is under way, this one was only refused.
@@ -180,6 +199,11 @@ impl Server {
             }
             // Whoever serves beside this process goes on alone.
             Some(News::Dismissed) => _ = self.tracker.begin(),
+            // As in a hand-over: there is no lame duck, and clients hear that somebody serves on.
+            Some(News::Relieved) if self.handover.is_none() => {
+                self.control.close();
+                self.tracker.hand_over();
+            }
             Some(_) => {}
             None => self.listening = false,
         }
@@ -194,8 +218,11 @@ impl Server {
         if outcome.is_err() {
             self.tracker.begin();
         }
-        let reply = None;
-        self.attempted(Ok(Attempt { outcome, reply }));
+        self.attempted(Ok(Attempt {
+            outcome,
+            reply: None,
+            stranger: false,
+        }));
     }
 
     /// The successor beside this process has ended: it was told to, or died.

@@ -47,7 +47,8 @@ use self::backoff::Backoff;
 /// and no connection moves. One that hangs is replaced without its state, after five seconds. Between the last worker of a
 /// supervisor that died and the first of the next one nothing moves either. The moment of a stop is the worker's: on TCP, clients that connect in the instant between its last accept and its end are reset.
 /// Signals that come within the first milliseconds, before `run` is polled, have their default action. If the supervisor
-/// itself is killed, its worker goes on to serve until it is stopped; as PID 1, it goes with the container.
+/// itself is killed, its worker goes on to serve until it is stopped; as PID 1, it goes with the container. Killed in a
+/// restart, it leaves the worker that served before COMMIT, or the new one after it.
 ///
 /// Under systemd a supervisor is not needed: a server that hands over by itself tells systemd about it.
 ///

@@ -127,6 +127,10 @@ impl Run {
         self.retry = None;
         let listeners = self.supervisor.listeners.iter();
         let worker = self.supervisor.worker.clone().worker(self.generation);
+        let worker = match self.workers.serving() {
+            Some(serving) => worker.relieves(serving),
+            None => worker,
+        };
         let worker = listeners.fold(worker, |worker, listener| worker.carry(listener));
         let state = self.workers.serving_mut().and_then(Worker::ask_state);
         self.attempt = Some(Box::pin(async move {

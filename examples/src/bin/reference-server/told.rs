@@ -32,8 +32,15 @@ pub(crate) async fn poll(drain: Drain) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
+/// The longest message, and how much may wait for a client to read it. Without a bound a client that sends pings and never
+/// reads has the server keep all the answers.
+const MESSAGE: usize = 1 << 20;
+const UNREAD: usize = 2 * MESSAGE;
+
 /// Echoes. To the loop, a stop looks like a client that closes.
 pub(crate) async fn ws(drain: Drain, upgrade: WebSocketUpgrade) -> Response {
+    let upgrade = upgrade.max_message_size(MESSAGE).max_frame_size(MESSAGE);
+    let upgrade = upgrade.max_write_buffer_size(UNREAD);
     upgrade.on_upgrade(async move |socket| {
         let mut socket = drain.end_socket(SPREAD, socket, close);
         while let Some(Ok(message)) = socket.next().await {
