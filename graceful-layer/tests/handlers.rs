@@ -214,3 +214,25 @@ async fn the_extractor_needs_the_layer() {
     let without = app.clone().call(request()).await.unwrap();
     assert_eq!(without.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
+
+#[tokio::test]
+async fn the_drain_is_there_in_the_future_and_nowhere_else() {
+    let outer = GracefulLayer::new();
+    let inner = GracefulLayer::new();
+    let handler = service_fn(|_: Request<()>| {
+        assert!(Drain::current().is_none(), "not called for a future yet");
+        async {
+            let before = Drain::current().expect("inside of a request");
+            before.on_cutoff(async {});
+            tokio::task::yield_now().await;
+            // The saver went out and in with the request.
+            Drain::current().expect("still inside").on_cutoff(async {});
+            Answered::Ok(Response::new(Full::from("done")))
+        }
+    });
+    let mut service = outer.layer(inner.layer(handler));
+    let answer = service.call(Request::new(())).await.unwrap();
+    assert!(Drain::current().is_none(), "outside again");
+    drop(answer);
+    assert_eq!(outer.tracker().in_flight() + inner.tracker().in_flight(), 0);
+}
