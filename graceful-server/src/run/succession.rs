@@ -199,11 +199,6 @@ impl Server {
             }
             // Whoever serves beside this process goes on alone.
             Some(News::Dismissed) => _ = self.tracker.begin(),
-            // As in a hand-over: there is no lame duck, and clients hear that somebody serves on.
-            Some(News::Relieved) if self.handover.is_none() => {
-                self.control.close();
-                self.tracker.hand_over();
-            }
             Some(_) => {}
             None => self.listening = false,
         }
