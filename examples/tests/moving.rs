@@ -146,6 +146,8 @@ async fn a_connection_that_the_successor_cannot_take_is_closed_politely() {
     let last = dropped.rest().await.in_order();
     assert!(last.ends_with(ENDS_HERE), "{last}");
     assert_eq!(kept.rest().await.in_order(), "");
+    // As long as the first process is there, the end of the other is for it to know, and not for us.
+    assert_eq!(server.process.exit().await, 0);
     server.signal(Signal::TERM);
     assert_eq!(server.exit().await, 0);
 }

@@ -445,6 +445,26 @@ async fn a_connection_that_may_move_is_neither_told_nor_closed_until_it_may_not(
 }
 
 #[tokio::test]
+async fn a_connection_that_may_move_stays_when_the_successor_died_and_does_not_move_to_nobody() {
+    let tracker = Tracker::new();
+    let mut client = Raw::connect(serve_movable(&tracker).await).await;
+    tracker.set_moving(true);
+    tracker.hand_over();
+    let drain = tokio::spawn(tracker.drain(quick()));
+    tracker.told().await;
+    assert!(tracker.reclaim());
+    assert!(!client.get("/").await.contains("connection: close"));
+    until("serving", || tracker.phase() == Phase::Serving).await;
+    assert!(!client.get("/").await.contains("connection: close"));
+
+    tracker.hand_over();
+    tracker.reached(Phase::Draining).await;
+    let answer = client.get("/").await;
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert!(drain.await.unwrap().is_clean());
+}
+
+#[tokio::test]
 async fn a_connection_that_no_longer_moves_has_its_whole_idle_grace_from_then() {
     let tracker = Tracker::new();
     let mut client = Raw::connect(serve_movable(&tracker).await).await;

@@ -272,7 +272,12 @@ impl Stop {
         self.forgiven = self.heard;
         self.tracker.0.signalled.store(false, Relaxed);
         self.set_deadline(None);
+        let handed_over = self.tracker.phase() == Phase::Draining;
         self.enter(Phase::Serving);
+        // Not before: what no longer moves is told to close while the phase says so.
+        if handed_over {
+            self.tracker.arena().order_moves(false);
+        }
     }
 
     /// Waits for a reason to leave `phase` early: a further signal or a command.

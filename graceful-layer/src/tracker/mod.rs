@@ -237,6 +237,7 @@ impl Tracker {
 
     /// Takes a hand-over back whose successor died: Draining goes back to Serving (law 1). Returns whether it was
     /// draining, and not stopped by its signal as well. Connections that were told to go have gone or will go; new ones are served as before.
+    /// Those that could [move](Self::set_moving) no longer do, and are not told to go in between.
     pub fn reclaim(&self) -> bool {
         let reclaimed = !self.0.signalled.load(Relaxed)
             && self.want(|now, wanted| {

@@ -21,14 +21,14 @@
 //! | 14 ANSWER | u8 status, text | control server | done, or why not |
 //! | 15 DELIVERED | | old | you have all listeners and all state: start |
 //! | 16 BESIDE | | old | accept, as I do too; COMMIT or ABORT follows |
-//! | 17 BRIDGE | u32 pid, u8 place, u8 takes | supervisor, to workers that said RELAYS | one descriptor, a channel to worker `pid`: 0 it was before you and moves its connections to you; 1 it comes after you and serves |
+//! | 17 BRIDGE | u32 pid, u8 place, u8 takes | supervisor, to workers that said RELAYS; the new worker in its place, if it is gone | one descriptor, a channel to worker `pid`: 0 it was before you and moves its connections to you; 1 it comes after you and serves |
 //! | 128 LEAVE | | new | I end on purpose: do not take the listeners back |
 //! | 129 TAKES | | new, before READY | once you have committed I take idle connections |
 //! | 130 OUTCOME | u64 id, u8 what, u32 pid, reason | supervisor | of TRIGGER `id`: 0 it is heard, 1 `pid` serves, 2 it failed |
 //! | 131 AGAIN | | control server, before ABORT | you were not heard, so you may ask again |
 //! | 132 RELAYS | | worker, before READY | I hand over to the next worker by BRIDGE, and answer PREPARE |
 //! | 133 PREPARE | | supervisor | somebody is about to come after you: STATE and DELIVERED, or ABORT if that must not be |
-//! | 134 RELIEF | | supervisor | to a worker before DELIVERED: it relieves one that serves, so without COMMIT it ends; to one that serves: another one does now |
+//! | 134 RELIEF | | supervisor, before DELIVERED | another worker serves: without COMMIT you end; a last listener called `graceful-relieved` is my end of its channel, for a BRIDGE if I do not live to send it |
 //!
 //! Rules for a peer of another version: both take the highest version that both ranges of HELLO
 //! contain, and part when there is none. Fields may be appended to a payload; a reader skips what

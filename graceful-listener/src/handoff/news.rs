@@ -58,9 +58,6 @@ pub enum News {
     /// It served beside this process, and goes on alone: this process is to stop. What it has accepted
     /// is its own to finish.
     Dismissed,
-    /// Its supervisor has had another worker take this process's place: this one is to drain, and what is
-    /// asked for at the control socket is for the other one. A SIGTERM follows if the supervisor lives.
-    Relieved,
 }
 
 impl Predecessor {
@@ -69,6 +66,7 @@ impl Predecessor {
             return None;
         }
         loop {
+            self.relieve();
             let elder = self.elder().clone();
             // One that breaks the protocol is as good as gone: what it has, it keeps.
             let news = tokio::select! {
@@ -96,7 +94,6 @@ impl Predecessor {
     fn end(&self) -> Option<News> {
         self.ended.store(true, Ordering::Release);
         self.questions.close();
-        self.relieve();
         self.own(log::promoted).then_some(News::Committed)
     }
 
@@ -121,7 +118,6 @@ impl Predecessor {
                 None
             }
             Frame::Abort { .. } => Some(News::Dismissed),
-            Frame::Relief => Some(News::Relieved),
             _ => None,
         }
     }

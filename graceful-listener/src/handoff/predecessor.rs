@@ -140,16 +140,26 @@ impl Predecessor {
         first
     }
 
-    /// Tells the worker that served until COMMIT, in the place of a supervisor that may not have lived to.
+    /// Has the worker that served until COMMIT hand over to this one, if the supervisor has not lived to: then there is no
+    /// way to that one, or the way has nobody at its other end.
     pub(super) fn relieve(&self) {
+        if !self.ended.load(Ordering::Acquire) || self.elder().is_some() {
+            return;
+        }
         let relieved = self
             .relieved
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(channel) = relieved.map(Channel::new) {
-            // If it is gone it does not have to know.
-            let _ = channel.post(&Frame::Relief, Vec::new());
+        if let (Some(relieved), Ok((ours, theirs))) = (relieved, Channel::pair()) {
+            let bridge = Frame::Bridge {
+                pid: std::process::id(),
+                heir: true,
+                takes: self.takes_connections.load(Ordering::Acquire),
+            };
+            // If it is gone it has nothing to hand over.
+            let told = Channel::new(relieved).post(&bridge, vec![Arc::new(theirs)]);
+            *self.elder() = told.is_ok().then(|| Arc::new(ours));
         }
     }
 
@@ -377,6 +387,7 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
+    use crate::News;
     use crate::handoff::record::{Record, Socket};
 
     /// A predecessor that is only a channel.
@@ -430,37 +441,91 @@ mod tests {
         assert!(!predecessor.serving.load(Ordering::Acquire));
     }
 
+    /// A worker that is to relieve another: its supervisor, and the other one's end of the channel to that.
+    fn relieving() -> (Predecessor, Channel, Channel) {
+        let ((old, new), (relieved, fd)) = (Channel::pair().unwrap(), Channel::pair().unwrap());
+        let record = Record {
+            name: RELIEVED.to_owned(),
+            index: 0,
+            socket: Socket::Plain,
+        };
+        let legacy = Legacy {
+            worker: true,
+            relieves: true,
+            delivered: vec![Delivered { record, fd }],
+            ..Legacy::default()
+        };
+        let predecessor = Predecessor::new(Channel::new(new), legacy);
+        assert!(predecessor.take_delivered().is_empty());
+        (predecessor, old, relieved)
+    }
+
     #[tokio::test]
     async fn a_worker_that_was_to_relieve_another_leaves_the_service_to_it_without_a_supervisor() {
-        let relieving = || {
-            let ((old, new), (relieved, fd)) = (Channel::pair().unwrap(), Channel::pair().unwrap());
-            let record = Record {
-                name: RELIEVED.to_owned(),
-                index: 0,
-                socket: Socket::Plain,
-            };
-            let legacy = Legacy {
-                worker: true,
-                relieves: true,
-                delivered: vec![Delivered { record, fd }],
-                ..Legacy::default()
-            };
-            let predecessor = Predecessor::new(Channel::new(new), legacy);
-            assert!(predecessor.take_delivered().is_empty());
-            (predecessor, old, relieved)
-        };
         let (predecessor, old, _relieved) = relieving();
         drop(old);
         assert!(predecessor.take_over().await.unwrap_err().is_aborted());
         assert!(!predecessor.serving.load(Ordering::Acquire));
+    }
 
+    /// What the other one hears, and the way to it, while `predecessor` asks for news.
+    async fn relieved_by(predecessor: &Predecessor, relieved: &Channel) -> Channel {
+        let mut said = tokio::select! {
+            biased;
+            news = predecessor.news() => panic!("{news:?}"),
+            said = relieved.recv() => said.unwrap().unwrap(),
+        };
+        let us = std::process::id();
+        assert!(
+            matches!(said.frame, Frame::Bridge { pid, heir: true, takes: true } if pid == us),
+            "{said:?}"
+        );
+        let ended = relieved.recv().await.unwrap().is_none();
+        assert!(ended, "the supervisor's end is gone with the supervisor");
+        Channel::new(said.fds.pop().unwrap())
+    }
+
+    /// Which is how it is with a supervisor that lives; `met` is what that one had done of it.
+    async fn relieves_after_commit(met: bool) {
         let (predecessor, old, relieved) = relieving();
+        predecessor.takes_connections.store(true, Ordering::Release);
         old.post(&Frame::Commit, Vec::new()).unwrap();
-        drop(old);
+        let (pid, heir, takes) = (7, false, false);
+        let (lost, elder) = Channel::pair().unwrap();
+        if met {
+            let bridge = Frame::Bridge { pid, heir, takes };
+            old.post(&bridge, vec![Arc::new(elder)]).unwrap();
+        }
+        drop((old, lost));
         predecessor.take_over().await.unwrap();
         assert!(predecessor.serving.load(Ordering::Acquire));
+        let way = relieved_by(&predecessor, &relieved).await;
+        way.post(&Frame::Trigger { id: 0 }, Vec::new()).unwrap();
+        let heard = predecessor.news().await;
+        assert!(matches!(heard, Some(News::Restart)), "{heard:?}");
+        drop(way);
         assert!(predecessor.news().await.is_none());
-        let told = relieved.recv().await.unwrap().unwrap().frame;
-        assert_eq!(told, Frame::Relief, "the other one drains");
+    }
+
+    #[tokio::test]
+    async fn a_worker_has_the_one_before_hand_over_if_the_supervisor_did_not_live_to() {
+        relieves_after_commit(false).await;
+        relieves_after_commit(true).await;
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_has_met_the_one_before_says_nothing_to_it_without_a_supervisor() {
+        let (predecessor, old, relieved) = relieving();
+        old.post(&Frame::Commit, Vec::new()).unwrap();
+        let (way, elder) = Channel::pair().unwrap();
+        let (pid, heir, takes) = (7, false, false);
+        let bridge = Frame::Bridge { pid, heir, takes };
+        old.post(&bridge, vec![Arc::new(elder)]).unwrap();
+        drop(old);
+        predecessor.take_over().await.unwrap();
+        way.post(&Frame::Trigger { id: 0 }, Vec::new()).unwrap();
+        assert!(matches!(predecessor.news().await, Some(News::Restart)));
+        drop(predecessor);
+        assert!(relieved.recv().await.unwrap().is_none());
     }
 }

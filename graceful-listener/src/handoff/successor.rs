@@ -129,8 +129,9 @@ impl SuccessorBuilder {
 
     /// Names the [`worker`](Self::worker) that serves until this one does, so that one of the two serves
     /// and not both if the supervisor dies meanwhile. Before COMMIT the new one then leaves the service to
-    /// that one, and ends. After COMMIT it tells that one ([`News::Relieved`](crate::News::Relieved)), as
-    /// [`Worker::replace`] does, which the supervisor may not have lived to call.
+    /// that one, and ends. After COMMIT it has that one hand over to it ([`News::Replaced`](crate::News::Replaced)),
+    /// once it asks for [`news`](crate::news), if the supervisor has not lived to
+    /// ([`Worker::hand_over_to`]).
     pub fn relieves(mut self, worker: &Worker) -> Self {
         self.0.relieves = worker.relieved();
         self

@@ -95,12 +95,9 @@ impl Worker {
         self.generation
     }
 
-    /// Sends SIGTERM because another one serves in its place, which it is told before
-    /// ([`News::Relieved`](crate::News::Relieved)).
+    /// Sends SIGTERM because another one serves in its place.
     pub fn replace(&mut self) {
         self.replaced = true;
-        // If it is gone it does not have to know.
-        let _ = self.started.channel.post(&Frame::Relief, Vec::new());
         self.started.terminate();
     }
 

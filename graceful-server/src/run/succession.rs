@@ -199,11 +199,6 @@ impl Server {
             }
             // Whoever serves beside this process goes on alone.
             Some(News::Dismissed) => _ = self.tracker.begin(),
-            // As in a hand-over: there is no lame duck, and clients hear that somebody serves on.
-            Some(News::Relieved) if self.handover.is_none() => {
-                self.control.close();
-                self.tracker.hand_over();
-            }
             Some(_) => {}
             None => self.listening = false,
         }
@@ -250,11 +245,11 @@ impl Server {
     /// The successor died, and the listeners are this process's again. If it still drains it goes back to serving, and
     /// nobody is refused (law 10).
     pub(super) fn reclaim(&mut self, ended: io::Result<Option<ExitStatus>>) {
-        self.move_to(None);
         let handover = self.handover.take();
         let status = match ended {
             // It was stopped, or has handed over in its turn: nobody wants the listeners back.
             Ok(None) => {
+                self.move_to(None);
                 self.left = handover;
                 self.aside.close();
                 self.control.close();
@@ -264,7 +259,13 @@ impl Server {
             Err(error) => error.to_string(),
         };
         self.hurry = Box::pin(pending());
-        if self.tracker.reclaim() {
+        // Otherwise they still may move until they are served as before: in between they would be told to close.
+        if !self.tracker.reclaim() {
+            self.move_to(None);
+        } else {
+            if let Some(exit) = &self.exit {
+                exit.set(None);
+            }
             graceful_listener::reclaimed();
             self.accepting = Some(self.tracker.beacon("accepting"));
             self.manager.reclaimed(&status);
