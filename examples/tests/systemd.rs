@@ -100,6 +100,27 @@ async fn in_flight(service: &Service, n: u64) {
     .await;
 }
 
+/// What serves then is no child of systemd's by systemd's books, which kills such a process right behind its TERM.
+#[tokio::test]
+async fn a_stop_after_a_reload_drains_like_one_before() {
+    let Some(service) = install("", "") else {
+        return;
+    };
+    service.start();
+    reload(&service).await;
+    let main = service.main_pid();
+    until("the old process is gone", async || service.pids() == [main]).await;
+    let mut slow = Wire::open(service.addr).await;
+    slow.get("/slow?ms=1500").await;
+    in_flight(&service, 1).await;
+
+    let (stopped, slow) = tokio::join!(service.order("stop"), slow.rest());
+    assert!(stopped.status.success());
+    assert!(slow.in_order().ends_with("ok\n"));
+    assert_eq!(service.property("ActiveState"), "inactive");
+    assert_eq!(service.property("Result"), "success");
+}
+
 /// The drain outlasts the unit's timeout, and asks for the time it needs.
 #[tokio::test]
 async fn a_stop_takes_longer_than_its_timeout_if_the_grace_does() {

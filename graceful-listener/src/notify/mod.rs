@@ -37,6 +37,10 @@ pub(crate) use self::watchdog::{PID as WATCHDOG_PID, is_ours as watchdog_is_ours
 /// and once more for itself if the successor failed or died. What a program has to say is that it
 /// is ready, reloads or stops; `graceful-server` says that, too.
 ///
+/// A unit that is reloaded by a hand-over needs an `ExecStop=` that tells the main process and waits for it, as those in
+/// `deploy/systemd` of the repository have: for one that was another process's child when it became the main one,
+/// systemd does not wait between SIGTERM and SIGKILL.
+///
 /// What is not covered: `vsock:` addresses, which systemd gives to virtual machines.
 ///
 /// # Examples
