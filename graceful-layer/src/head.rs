@@ -48,8 +48,13 @@ impl Head {
     #[inline]
     pub(crate) fn leave(&mut self, within: Within) {
         if within.leave() {
-            collect_savers(&mut self.0);
+            self.collect_savers();
         }
+    }
+
+    #[cold]
+    fn collect_savers(&mut self) {
+        self.0.savers = drain::collect();
     }
 
     pub(crate) fn take_savers(&mut self) -> Vec<Saver> {
@@ -191,11 +196,4 @@ impl Head {
     pub(crate) fn finish(self) {
         self.0.finish();
     }
-}
-
-/// Not Rust's ABI, for then the compiler knows that it does not unwind: what is alive around a handler, a whole request or
-/// response, can stay where it is made.
-#[cold]
-extern "C" fn collect_savers(record: &mut Record) {
-    record.savers = drain::collect();
 }
