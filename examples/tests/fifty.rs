@@ -18,11 +18,12 @@ use support::{get, until};
 async fn fifty_restarts_under_a_mixed_load_lose_nothing_and_nothing_grows() {
     let mut server = Server::start(&[]).await;
     restarts(&mut server, 1..=5).await;
-    let early = Size::at_rest(&server, None).await;
+    let early = Size::at_rest(&server).await;
     restarts(&mut server, 6..=50).await;
-    let late = Size::at_rest(&server, Some(early.descriptors)).await;
+    let late = Size::at_rest(&server).await;
 
     assert_eq!(get(server.addr, "/").await.generation, Some(50));
+    assert_eq!(late.descriptors, early.descriptors);
     assert_eq!(late.arguments, early.arguments);
     // The number of the channel's inode in it may get longer.
     assert!(
@@ -70,28 +71,36 @@ struct Size {
 }
 
 impl Size {
-    /// Once every connection of the load is gone, and as many descriptors are open as there have to be.
-    async fn at_rest(server: &Server, descriptors: Option<usize>) -> Self {
+    /// Once every connection of the load is gone, and no descriptor comes or goes any more: those of the questions below
+    /// do for a moment.
+    async fn at_rest(server: &Server) -> Self {
         until("no connection", async || {
             let connections = server.status().await["connections"].clone();
             let counts = connections.as_object().unwrap().values();
             counts.filter_map(serde_json::Value::as_u64).sum::<u64>() == 0
         })
         .await;
-        if let Some(expected) = descriptors {
-            let what = format!("{expected} descriptors");
-            until(&what, async || open(server.pid) == expected).await;
-        }
+        let (mut descriptors, mut looks) = (0, 0);
+        until("descriptors at rest", async || {
+            let now = open(server.pid);
+            looks = if now == descriptors { looks + 1 } else { 0 };
+            descriptors = now;
+            looks == LOOKS
+        })
+        .await;
         let read = |file| fs::read(of(server.pid, file)).unwrap();
         let pages = String::from_utf8(read("statm")).unwrap();
         Self {
-            descriptors: open(server.pid),
+            descriptors,
             environment: read("environ").len(),
             arguments: read("cmdline"),
             resident: pages.split(' ').nth(1).unwrap().parse().unwrap(),
         }
     }
 }
+
+/// As many as take a second or more.
+const LOOKS: u32 = 100;
 
 fn open(pid: Pid) -> usize {
     fs::read_dir(of(pid, "fd")).unwrap().count()
