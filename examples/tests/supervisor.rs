@@ -474,6 +474,7 @@ async fn when_the_supervisor_is_killed_the_next_one_takes_over_from_its_worker()
     server.ready(4).await;
     signal(server.process.first, Signal::TERM);
     assert_eq!(server.process.exit().await, 0);
+    assert!(!control.exists(), "its path is the last one's to remove");
     let _ = fs::remove_dir_all(folder);
 }
 

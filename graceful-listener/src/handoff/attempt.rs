@@ -417,7 +417,7 @@ impl Attempt {
     fn introduction(&mut self) -> Vec<Parcel> {
         let mut carried = self.listeners.clone();
         carried.extend(self.plan.relieves.iter().map(|channel| channel.0.clone()));
-        let mut parcels = introduction(&carried, self.plan.worker.is_some());
+        let mut parcels = introduction(&carried);
         if self.asked {
             parcels.retain(|(frame, _)| !matches!(frame, Frame::Hello(_)));
         }

@@ -60,7 +60,7 @@ fn named(workers: &[&Worker]) -> io::Result<Vec<Carried>> {
 /// All that a successor would hear, COMMIT included, waits in the socket for the program to come.
 fn replace(plan: &Plan, program: &Path, what: &[Arc<dyn Carry>]) -> io::Error {
     let prepared = Channel::pair().and_then(|(channel, theirs)| {
-        let parcels = introduction(what, false).into_iter();
+        let parcels = introduction(what).into_iter();
         let end = [Frame::Delivered, Frame::Commit].map(|frame| (frame, Vec::new()));
         for (frame, fds) in parcels.chain(end) {
             if !channel.post(&frame, fds)? {

@@ -8,7 +8,7 @@ use super::FDS_A_MESSAGE;
 use super::error::HandoffError;
 use super::frame::{CAP, Frame, Hello, VERSIONS};
 use super::predecessor::generation;
-use super::record::{Record, Socket};
+use super::record::Record;
 use crate::carried::Carry;
 
 /// A record is at most a name of 255 bytes, a path of 4096 and some numbers, so that one more
@@ -40,16 +40,11 @@ pub(super) fn agree(theirs: &Hello) -> Result<(), HandoffError> {
 
 /// HELLO, then LISTENERS in as many frames as the limits of one message make necessary, at
 /// least one. State and DELIVERED follow.
-///
-/// With `keep_paths` the paths of Unix listeners stay this process's to remove.
-pub(super) fn introduction(listeners: &[Arc<dyn Carry>], keep_paths: bool) -> Vec<Parcel> {
+pub(super) fn introduction(listeners: &[Arc<dyn Carry>]) -> Vec<Parcel> {
     let total = u32::try_from(listeners.len()).unwrap_or(u32::MAX);
     let mut parcels = vec![(Frame::Hello(hello(generation())), Vec::new())];
     let (mut records, mut fds, mut size) = (Vec::new(), Vec::new(), 0);
-    for (listener, mut record) in listeners.iter().zip(records_of(listeners)) {
-        if let (true, Socket::Unix { ours, .. }) = (keep_paths, &mut record.socket) {
-            *ours = None;
-        }
+    for (listener, record) in listeners.iter().zip(records_of(listeners)) {
         if records.len() == FDS_A_MESSAGE || size > FULL {
             let records = std::mem::take(&mut records);
             parcels.push((
@@ -92,7 +87,7 @@ mod tests {
             .iter()
             .map(|one| Arc::clone(one.shared()) as Arc<dyn Carry>)
             .collect();
-        let parcels = introduction(&shared, false);
+        let parcels = introduction(&shared);
         assert!(matches!(parcels[0].0, Frame::Hello(_)));
         let batches = parcels.into_iter().skip(1).map(|(frame, fds)| {
             assert!(frame.encode().len() <= CAP);

@@ -373,6 +373,16 @@ pub(crate) fn owns() -> bool {
     }
 }
 
+/// Whether the paths of Unix listeners are this process's to remove: a worker's are its supervisor's, while that lives.
+pub(crate) fn owns_paths() -> bool {
+    match heritage() {
+        Heritage::Predecessor(predecessor) if is_worker() => {
+            predecessor.ended.load(Ordering::Acquire)
+        }
+        _ => owns(),
+    }
+}
+
 /// Whether this process may accept: it has no predecessor, or that one has let go, or serves beside.
 pub(crate) fn may_accept() -> bool {
     match heritage() {

@@ -221,7 +221,7 @@ impl AsFd for Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            if self.gate.is_open() && (!self.inherited || handoff::owns()) {
+            if self.gate.is_open() && (!self.inherited || handoff::owns_paths()) {
                 path.unlink();
             }
         }
