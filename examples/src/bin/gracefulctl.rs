@@ -46,7 +46,7 @@ enum Command {
     Resume,
     /// Starts a successor and waits until it has taken over
     Restart,
-    /// Cuts what is left of a stop
+    /// Cuts what is left of a stop; a server that serves is stopped by it, at once
     Cutoff,
 }
 
