@@ -45,15 +45,15 @@ pub(crate) enum Sending {
 impl<B: Body> ResponseBody<B> {
     #[inline]
     pub(crate) fn new(inner: B, request: Sending) -> Self {
-        let mut body = Self {
+        // A body without bytes is over when it begins: nobody may ever poll it.
+        let request = match inner.is_end_stream() {
+            true => request.ended(),
+            false => request,
+        };
+        Self {
             inner: Some(inner),
             request,
-        };
-        // A body without bytes is over when it begins: nobody may ever poll it.
-        if body.is_end_stream() {
-            body.request.end();
         }
-        body
     }
 
     pub(crate) fn empty() -> Self {
@@ -66,12 +66,18 @@ impl<B: Body> ResponseBody<B> {
 
 impl Sending {
     #[inline]
-    fn end(&mut self) {
-        match mem::replace(self, Self::Over) {
+    fn ended(self) -> Self {
+        match self {
             Self::Named(head) => head.finish(),
-            tunnel @ Self::Tunnel { .. } => *self = tunnel,
+            Self::Tunnel { .. } => return self,
             _ => {}
         }
+        Self::Over
+    }
+
+    #[inline]
+    fn end(&mut self) {
+        *self = mem::replace(self, Self::Over).ended();
     }
 
     /// The server took this much, and it was not the last: now it is the handler or the client that is waited for.

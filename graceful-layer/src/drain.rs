@@ -1,17 +1,10 @@
 //! What a handler may know of the stop of its server, and what it may do before it is cut.
 
-use std::{
-    cell::Cell,
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{cell::Cell, fmt, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{Phase, Tracker, state::Arena, tracker::scatter};
+use crate::{Phase, Tracker, savers::Savers, state::Arena, tracker::scatter};
 
 /// How long before the deadline the last call is.
 const LAST_CALL: Duration = Duration::from_secs(2);
@@ -121,7 +114,7 @@ impl Drain {
     /// Savers of all requests run in parallel, for half of [`Grace::cutoff`](crate::Grace::cutoff) at the most; then the
     /// client gets its 503. Of a request that is answered in time the savers are dropped.
     pub fn on_cutoff(&self, saver: impl Future<Output = ()> + Send + 'static) {
-        self.savers.lock().push(Box::pin(saver));
+        self.savers.add(saver);
     }
 
     /// The code for closing a WebSocket now: 1012 (service restart) if a successor serves, else 1001 (going away).
@@ -151,28 +144,6 @@ pub(crate) fn share(spread: Duration) -> Duration {
     static DRAWN: AtomicU64 = AtomicU64::new(1);
     let place = scatter(DRAWN.fetch_add(1, Relaxed)) as u32;
     spread.mul_f64(f64::from(place) / f64::from(u32::MAX))
-}
-
-pub(crate) type Saver = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// What a request wants to run before it is cut.
-#[derive(Default)]
-pub(crate) struct Savers(Mutex<Vec<Saver>>);
-
-impl fmt::Debug for Savers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Savers").finish_non_exhaustive()
-    }
-}
-
-impl Savers {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Saver>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn take(&self) -> Vec<Saver> {
-        std::mem::take(&mut self.lock())
-    }
 }
 
 /// What is known of the request whose handler runs on this thread: two words, for they are exchanged at every poll.

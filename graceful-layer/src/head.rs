@@ -1,13 +1,16 @@
 //! A request in flight: its way from the call to the last byte of its answer (laws 3 and 4).
 
-use std::task::{Context, Waker};
+use std::{
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header::CONNECTION,
 };
 
 use crate::{
-    drain::{self, Saver, Within},
+    drain::{self, Within},
     phase::Phase,
     record::{Record, Stage, content_length},
     report::Answer,
@@ -57,9 +60,20 @@ impl Head {
         self.0.savers = drain::collect();
     }
 
-    pub(crate) fn take_savers(&mut self) -> Vec<Saver> {
-        let savers = self.0.savers.take();
-        savers.map_or_else(Vec::new, |savers| savers.take())
+    /// Whether what the handler left is being run, and the handler no more.
+    #[inline]
+    pub(crate) fn is_saving(&self) -> bool {
+        self.0.stage == Stage::Saving
+    }
+
+    /// Runs what the handler left, if anything. Resolves to whether all of it ended in time.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn poll_save(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let bound = self.arena().saving().max(Duration::from_millis(1));
+        let record = &mut *self.0;
+        record.stage = Stage::Saving;
+        record.saving.poll(record.savers.as_deref(), bound, cx)
     }
 
     /// Its handler was polled, and has no answer yet.

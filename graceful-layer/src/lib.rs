@@ -20,6 +20,7 @@ mod phase;
 mod platform;
 mod record;
 mod report;
+mod savers;
 mod source;
 mod spare;
 mod state;

@@ -46,6 +46,12 @@ impl Line {
         self.cell = cell;
     }
 
+    /// Bytes that its target may have without being allocated anew.
+    #[inline]
+    pub(crate) fn capacity(&self) -> usize {
+        self.target.capacity()
+    }
+
     /// The path without the query, which may carry secrets.
     pub(crate) fn path(&self) -> &str {
         self.target

@@ -9,10 +9,10 @@ use http::{
 
 use crate::{
     Tracker,
-    drain::Savers,
     line::Line,
     phase::Phase,
     report::{Abandoned, Answer, Upload},
+    savers::{Savers, Saving},
     spare,
     state::{Orders, Place, RequestGuard},
 };
@@ -27,9 +27,13 @@ pub(crate) struct Record {
     pub(crate) sent: u64,
     pub(crate) length: Option<u64>,
     pub(crate) savers: Option<Arc<Savers>>,
+    pub(crate) saving: Saving,
     pub(crate) place: Option<Place>,
     /// Last, for what a drain waits for goes when all the rest is gone (law 7).
     guard: Option<RequestGuard>,
+    /// While it is spare: the one that was spare before it, and how many there are.
+    pub(crate) next: Option<Box<Self>>,
+    pub(crate) behind: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub(crate) enum Stage {
     Called,
     /// The handler was polled, and has not answered.
     Waiting,
+    /// At the cutoff: what the handler left is run.
+    Saving,
     Answering,
     /// Whatever becomes of it now is nobody's fault.
     Over,
@@ -47,13 +53,25 @@ impl Record {
     pub(crate) fn of<B>(request: &Request<B>, guard: RequestGuard) -> Box<Self> {
         let mut record = spare::take().unwrap_or_else(|| Self::blank(&guard));
         record.line.note(request, guard.cell());
-        record.upload = Upload::of(request);
-        record.grpc = request.version() == Version::HTTP_2 && is_grpc(request.headers());
+        record.note_upload(request);
         record.stage = Stage::Called;
         record.sent = 0;
         record.length = None;
         record.guard = Some(guard);
         record
+    }
+
+    /// What only requests with a body have.
+    #[inline]
+    fn note_upload<B>(&mut self, request: &Request<B>) {
+        (self.upload, self.grpc) = match *request.method() {
+            Method::GET | Method::HEAD => (Upload::None, false),
+            _ => {
+                let (headers, version) = (request.headers(), request.version());
+                let grpc = version == Version::HTTP_2 && is_grpc(headers);
+                (Upload::announced(headers, version), grpc)
+            }
+        };
     }
 
     #[cold]
@@ -66,8 +84,11 @@ impl Record {
             sent: 0,
             length: None,
             savers: None,
+            saving: Saving::default(),
             place: None,
             guard: None,
+            next: None,
+            behind: 0,
         })
     }
 
@@ -87,6 +108,7 @@ impl Record {
     fn empty(&mut self) {
         self.place = None;
         self.savers = None;
+        self.saving = Saving::default();
     }
 
     /// Whether what becomes of the request now is the cutoff's doing.
@@ -154,14 +176,6 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 impl Upload {
-    #[inline]
-    fn of<B>(request: &Request<B>) -> Self {
-        match *request.method() {
-            Method::GET | Method::HEAD => Self::None,
-            _ => Self::announced(request.headers(), request.version()),
-        }
-    }
-
     fn announced(headers: &HeaderMap, version: Version) -> Self {
         match content_length(headers) {
             Some(0) => Self::None,

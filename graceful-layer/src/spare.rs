@@ -1,19 +1,69 @@
-//! A record to use again, one a thread: a request that is answered in one go allocates nothing.
+//! Records to use again, each thread's own: a request that is answered in one go allocates nothing, nor do the streams
+//! of an HTTP/2 connection that begin before the first of them is over.
 
 use std::cell::Cell;
 
 use crate::record::Record;
+
+/// How many a thread keeps besides the last one: about as many streams as a client opens at once.
+const MOST: u8 = 100;
+/// A record whose target takes more bytes is not kept.
+const LONG: usize = 512;
 
 thread_local!(static SPARE: Cell<Option<Box<Record>>> = const { Cell::new(None) });
 
 /// The record of the last request that was over on this thread.
 #[inline]
 pub(crate) fn take() -> Option<Box<Record>> {
-    SPARE.try_with(Cell::take).ok().flatten()
+    let take = |spare: &Cell<Option<Box<Record>>>| {
+        let mut last = spare.take()?;
+        spare.set(last.next.take());
+        Some(last)
+    };
+    SPARE.try_with(take).ok().flatten()
 }
 
 /// Keeps `record` for the next request. At the end of the thread there is none.
 #[inline]
-pub(crate) fn keep(record: Box<Record>) {
-    let _ = SPARE.try_with(|spare| spare.set(Some(record)));
+pub(crate) fn keep(mut record: Box<Record>) {
+    let _ = SPARE.try_with(|spare| {
+        let next = spare.take();
+        let behind = next.as_ref().map_or(0, |next| next.behind + 1);
+        if behind > MOST || record.line.capacity() > LONG {
+            spare.set(next);
+            return;
+        }
+        record.behind = behind;
+        record.next = next;
+        spare.set(Some(record));
+    });
+}
+
+#[cfg(all(test, not(graceful_loom)))]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::Tracker;
+
+    #[test]
+    fn a_thread_keeps_as_many_as_it_had_at_once_and_no_more_than_a_hundred_and_none_that_is_long() {
+        let tracker = Tracker::new();
+        let begin = |target: &str| {
+            let request = Request::builder().uri(target).body(()).unwrap();
+            Record::of(&request, tracker.arena().loose_cell().begin())
+        };
+        let kept = || {
+            let spares: Vec<_> = std::iter::from_fn(take).collect();
+            spares.len()
+        };
+        for (at_once, expected) in [(1, 1), (32, 32), (300, usize::from(MOST) + 1)] {
+            let records: Vec<_> = (0..at_once).map(|_| begin("/")).collect();
+            assert!(take().is_none(), "all are in use");
+            records.into_iter().for_each(Record::finish);
+            assert_eq!(kept(), expected);
+        }
+        begin(&"/".repeat(LONG + 1)).finish();
+        assert_eq!(kept(), 0);
+    }
 }

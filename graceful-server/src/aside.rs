@@ -17,7 +17,6 @@ impl Aside {
     pub(crate) fn new(endpoints: Vec<Endpoint>, http: &Http, timeouts: Timeouts) -> Self {
         let tracker = Tracker::silent();
         tracker.set_timeouts(timeouts);
-        tracker.tick_by_reactor();
         Self {
             acceptor: Acceptor::new(endpoints, tracker.clone(), http.clone()),
             tracker,

@@ -30,7 +30,6 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
         ..
     } = serve;
     tracker.set_timeouts(serve.timeouts);
-    tracker.tick_by_reactor();
     let manager = Manager::new(&tracker, &stop, grace.cutoff, serve.store_listeners);
     let mut drain = std::pin::pin!(tracker.drain_on(stop, grace));
     let _hooks = listen_for_restarts(&serve.restart_kinds, &restarts.0)?;

@@ -23,11 +23,12 @@ const LAYERS: [&str; 5] = [
     "Connection::service",
 ];
 
-const SERVERS: [&str; 7] = [
+const SERVERS: [&str; 8] = [
     "hyper",
     "hyper-util",
     "graceful",
     "axum",
+    "axum+in-flight",
     "axum+layer",
     "graceful+axum",
     "axum-server",

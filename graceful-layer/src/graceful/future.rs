@@ -2,10 +2,8 @@
 
 use std::{
     fmt,
-    future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use http::{
@@ -14,11 +12,8 @@ use http::{
 };
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::timeout;
 
-use crate::{
-    ResponseBody, body::Sending, drain::Saver, head::Head, report::Answer, tunnel::Tunnel,
-};
+use crate::{ResponseBody, body::Sending, head::Head, report::Answer, tunnel::Tunnel};
 
 #[cfg(feature = "hyper")]
 pub use super::called::Called;
@@ -30,12 +25,8 @@ pin_project! {
         #[pin]
         inner: F,
         head: Option<Head>,
-        saving: Option<Saving>,
     }
 }
-
-/// Resolves to whether all savers ended in time.
-type Saving = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 impl<F> ResponseFuture<F> {
     #[inline]
@@ -43,7 +34,6 @@ impl<F> ResponseFuture<F> {
         Self {
             inner,
             head: Some(head),
-            saving: None,
         }
     }
 }
@@ -61,7 +51,7 @@ where
         let Some(head) = this.head else {
             return Poll::Pending;
         };
-        if this.saving.is_none() {
+        if !head.is_saving() {
             let within = head.enter();
             let polled = this.inner.poll(cx);
             head.leave(within);
@@ -75,35 +65,9 @@ where
                 return Poll::Pending;
             }
         }
-        let saved = ready!(poll_save(head, this.saving, cx));
+        let saved = ready!(head.poll_save(cx));
         Poll::Ready(Ok(refuse(this.head.take(), saved)))
     }
-}
-
-/// Runs all savers side by side, as long as they may.
-#[cold]
-#[inline(never)]
-fn poll_save(head: &mut Head, saving: &mut Option<Saving>, cx: &mut Context<'_>) -> Poll<bool> {
-    let saving = saving.get_or_insert_with(|| {
-        let mut savers = head.take_savers();
-        let bound = head.arena().saving().max(Duration::from_millis(1));
-        Box::pin(async move {
-            let any = !savers.is_empty();
-            any && timeout(bound, all(&mut savers)).await.is_ok()
-        })
-    });
-    saving.as_mut().poll(cx)
-}
-
-async fn all(savers: &mut Vec<Saver>) {
-    poll_fn(|cx| {
-        savers.retain_mut(|saver| saver.as_mut().poll(cx).is_pending());
-        match savers.is_empty() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
 }
 
 #[inline]

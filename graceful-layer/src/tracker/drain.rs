@@ -86,7 +86,7 @@ enum Way {
 impl Stop {
     /// Normal service: until the signal or a command.
     async fn serve(&mut self) {
-        let mut pulse = Pulse::new(self.tracker.ticks_by_reactor());
+        let mut pulse = Pulse::new(self.tracker.0.by_timer.load(Relaxed));
         loop {
             self.tick();
             let timeouts = self.tracker.timeouts();

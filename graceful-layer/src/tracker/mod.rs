@@ -67,8 +67,8 @@ pub(crate) struct Lease {
     ledger: ledger::Ledger,
     /// Requests come from connections that nobody tells this tracker of.
     loose: AtomicBool,
-    /// Its pulse comes from the reactor.
-    reactor: AtomicBool,
+    /// Its pulse does not come from the reactor.
+    by_timer: AtomicBool,
     /// Held by the drain that runs; the last one's outcome.
     driver: tokio::sync::Mutex<Option<Report>>,
 }
@@ -118,7 +118,7 @@ impl Tracker {
             hooks: Mutex::new(Vec::new()),
             ledger: ledger::Ledger::default(),
             loose: AtomicBool::new(false),
-            reactor: AtomicBool::new(false),
+            by_timer: AtomicBool::new(false),
             driver: tokio::sync::Mutex::default(),
         });
         arena.own(Arc::downgrade(&lease));
@@ -282,6 +282,12 @@ impl Tracker {
     /// from the start: `tokio::spawn(tracker.drain_on(signal, grace))`. Only one runs at a time; a second one waits
     /// for the first and returns the same report.
     ///
+    /// On Linux the clock is a descriptor in the runtime's reactor (timerfd_create(2)), for a pending timer makes each sleep of
+    /// the runtime dearer.
+    ///
+    /// # Panics
+    /// On Linux in a runtime without I/O, unless it is to [tick by a timer](Self::tick_by_timer).
+    ///
     /// # Cancel safety
     /// Dropped midway, the phase stays where it is and nobody enforces the deadline until a new call does.
     pub fn drain_on(
@@ -388,19 +394,10 @@ impl Tracker {
         *lock(&self.0.timeouts) = timeouts;
     }
 
-    /// Has the tracker's clock driven by a descriptor in the runtime's reactor instead of a timer of the runtime, from the
-    /// next [`drain_on`](Self::drain_on): a timer that is pending makes each sleep of the runtime dearer, by 195
-    /// instructions (`benches/instructions.tsv`). For a service whose runtime has I/O, as every server has; `graceful_server::serve` says
-    /// so itself. On systems other than Linux, and while the runtime's clock is paused, nothing changes.
-    ///
-    /// # References
-    /// timerfd_create(2)
-    pub fn tick_by_reactor(&self) {
-        self.0.reactor.store(true, Relaxed);
-    }
-
-    fn ticks_by_reactor(&self) -> bool {
-        self.0.reactor.load(Relaxed)
+    /// Has the tracker's clock driven by a timer of the runtime, from the next [`drain_on`](Self::drain_on): for a runtime
+    /// without I/O. A pending timer makes each sleep of the runtime dearer (`docs/costs.md`).
+    pub fn tick_by_timer(&self) {
+        self.0.by_timer.store(true, Relaxed);
     }
 
     pub(crate) fn arena(&self) -> &'static Arena {

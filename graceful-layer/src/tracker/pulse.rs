@@ -15,17 +15,18 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// `by_reactor` needs a runtime with I/O; where the system or the clock of a test does not allow it, a timer does it.
+    /// The reactor needs a runtime with I/O; where the system or the clock of a test does not allow it, a timer does it.
     #[cfg_attr(
         not(target_os = "linux"),
-        expect(unused_variables, reason = "only Linux has such a descriptor")
+        expect(unused_variables, reason = "elsewhere there is only the timer")
     )]
-    pub(super) fn new(by_reactor: bool) -> Self {
+    pub(super) fn new(by_timer: bool) -> Self {
         Self {
             #[cfg(target_os = "linux")]
-            reactor: by_reactor
-                .then(|| descriptor::Timer::every(PERIOD).ok())
-                .flatten(),
+            reactor: match by_timer {
+                true => None,
+                false => descriptor::Timer::every(PERIOD).ok(),
+            },
         }
     }
 

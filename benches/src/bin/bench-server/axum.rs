@@ -10,6 +10,7 @@ use graceful_benches::service::{BODY, SLOW, SLOW_PATH};
 use graceful_layer::GracefulLayer;
 use graceful_server::ShutdownSignal;
 use tokio::time::sleep;
+use tower_http::metrics::InFlightRequestsLayer;
 
 use crate::{BoxError, Setting, listener, say_ready, terminated, tokio_listener};
 
@@ -44,6 +45,18 @@ pub(crate) async fn with_layer(setting: Setting) -> Result<(), BoxError> {
         .with_graceful_shutdown(tracker.told())
         .await?;
     drain.await?;
+    Ok(())
+}
+
+/// The same with tower-http's counter in its place: what axum does for any layer that follows the body.
+pub(crate) async fn with_in_flight() -> Result<(), BoxError> {
+    let (in_flight, _count) = InFlightRequestsLayer::pair();
+    say_ready()?;
+    axum::serve(nodelay()?, router().layer(in_flight))
+        .with_graceful_shutdown(async {
+            let _ = terminated().await;
+        })
+        .await?;
     Ok(())
 }
 

@@ -81,6 +81,7 @@ async fn run(kind: &str, setting: Setting) -> Result<(), BoxError> {
         "hyper" => hyper::bare(setting).await,
         "hyper-util" => hyper::graceful(setting).await,
         "axum" => axum::bare().await,
+        "axum+in-flight" => axum::with_in_flight().await,
         "axum+layer" => axum::with_layer(setting).await,
         "axum-server" => axum::axum_server().await,
         "graceful" => graceful::serve_handler(setting).await,
