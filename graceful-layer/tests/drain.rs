@@ -351,3 +351,18 @@ async fn the_first_signal_is_nothing_new_to_a_stop_that_a_command_began_but_ends
     drop(beacon);
     drain.await.unwrap();
 }
+
+#[test]
+fn a_runtime_without_io_can_be_drained_in() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.unwrap().block_on(async {
+        let (trigger, signal) = ShutdownSignal::manual();
+        let tracker = Tracker::new();
+        let drain = spawn(&tracker, signal, Grace::default());
+        tokio::task::yield_now().await;
+        trigger.fire();
+        assert!(drain.await.unwrap().is_clean());
+    });
+}

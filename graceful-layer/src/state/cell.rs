@@ -272,9 +272,9 @@ impl Cell {
         if change(old) == old {
             return;
         }
-        let waker = lock(&self.cold).waker.clone();
-        if let Some(waker) = waker {
-            waker.wake();
+        // With the lock held: a clone would be two more steps on the line of a task, for each of a million. No waker polls.
+        if let Some(waker) = &lock(&self.cold).waker {
+            waker.wake_by_ref();
         }
     }
 

@@ -86,7 +86,7 @@ enum Way {
 impl Stop {
     /// Normal service: until the signal or a command.
     async fn serve(&mut self) {
-        let mut pulse = Pulse::new(self.tracker.0.by_timer.load(Relaxed));
+        let mut pulse = Pulse::new();
         loop {
             self.tick();
             let timeouts = self.tracker.timeouts();

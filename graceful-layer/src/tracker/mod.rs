@@ -67,8 +67,6 @@ pub(crate) struct Lease {
     ledger: ledger::Ledger,
     /// Requests come from connections that nobody tells this tracker of.
     loose: AtomicBool,
-    /// Its pulse does not come from the reactor.
-    by_timer: AtomicBool,
     /// Held by the drain that runs; the last one's outcome.
     driver: tokio::sync::Mutex<Option<Report>>,
 }
@@ -118,7 +116,6 @@ impl Tracker {
             hooks: Mutex::new(Vec::new()),
             ledger: ledger::Ledger::default(),
             loose: AtomicBool::new(false),
-            by_timer: AtomicBool::new(false),
             driver: tokio::sync::Mutex::default(),
         });
         arena.own(Arc::downgrade(&lease));
@@ -283,10 +280,7 @@ impl Tracker {
     /// for the first and returns the same report.
     ///
     /// On Linux the clock is a descriptor in the runtime's reactor (timerfd_create(2)), for a pending timer makes each sleep of
-    /// the runtime dearer.
-    ///
-    /// # Panics
-    /// On Linux in a runtime without I/O, unless it is to [tick by a timer](Self::tick_by_timer).
+    /// the runtime dearer; in a runtime without I/O, and elsewhere, it is a timer.
     ///
     /// # Cancel safety
     /// Dropped midway, the phase stays where it is and nobody enforces the deadline until a new call does.
@@ -392,12 +386,6 @@ impl Tracker {
     /// Sets how long connections may take in normal service; off for a new tracker.
     pub fn set_timeouts(&self, timeouts: Timeouts) {
         *lock(&self.0.timeouts) = timeouts;
-    }
-
-    /// Has the tracker's clock driven by a timer of the runtime, from the next [`drain_on`](Self::drain_on): for a runtime
-    /// without I/O. A pending timer makes each sleep of the runtime dearer (`docs/costs.md`).
-    pub fn tick_by_timer(&self) {
-        self.0.by_timer.store(true, Relaxed);
     }
 
     pub(crate) fn arena(&self) -> &'static Arena {

@@ -15,18 +15,11 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// The reactor needs a runtime with I/O; where the system or the clock of a test does not allow it, a timer does it.
-    #[cfg_attr(
-        not(target_os = "linux"),
-        expect(unused_variables, reason = "elsewhere there is only the timer")
-    )]
-    pub(super) fn new(by_timer: bool) -> Self {
+    /// Where the runtime, the system or the clock of a test does not allow a descriptor, a timer does it.
+    pub(super) fn new() -> Self {
         Self {
             #[cfg(target_os = "linux")]
-            reactor: match by_timer {
-                true => None,
-                false => descriptor::Timer::every(PERIOD).ok(),
-            },
+            reactor: descriptor::Timer::every(PERIOD).ok(),
         }
     }
 
@@ -46,7 +39,12 @@ impl Pulse {
 
 #[cfg(target_os = "linux")]
 mod descriptor {
-    use std::{io, os::fd::OwnedFd, time::Duration};
+    use std::{
+        io,
+        os::fd::OwnedFd,
+        panic::{AssertUnwindSafe, catch_unwind},
+        time::Duration,
+    };
 
     use rustix::time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
@@ -92,13 +90,16 @@ mod descriptor {
         }
     }
 
-    /// Sound here, for the descriptor is owned; its safe name is deprecated because it is not for every type.
+    /// tokio cannot be asked whether the runtime has I/O, and panics if not: that one panic is caught here.
+    ///
+    /// Sound, for the descriptor is owned; its safe name is deprecated because it is not for every type.
     #[allow(
         deprecated,
         reason = "its successor is unsafe, and not in the oldest tokio that is supported"
     )]
     fn register(timer: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-        AsyncFd::with_interest(timer, Interest::READABLE)
+        let register = AssertUnwindSafe(|| AsyncFd::with_interest(timer, Interest::READABLE));
+        catch_unwind(register).unwrap_or_else(|_| Err(io::ErrorKind::Unsupported.into()))
     }
 
     /// Whether the runtime's clock stands still, for a test that moves it. It is the real clock otherwise, and that moves
