@@ -1,7 +1,7 @@
 //! The body of an answer: holds its request in flight to the last byte (law 3).
 
 use std::{
-    mem,
+    fmt,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -19,73 +19,91 @@ pin_project! {
     /// On a server whose connections this crate does not know, a body that is still not at its end when the rest is cut
     /// never ends: its request is let go and named in the report, and its connection ends with the process, so that no
     /// client takes the part for the whole.
-    #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
-        inner: Option<B>,
-        request: Sending,
+        sending: Sending<B>,
     }
 }
 
-/// The request whose answer is being sent.
-#[derive(Debug)]
-pub(crate) enum Sending {
-    Over,
-    Cut,
-    Counted {
-        _guard: RequestGuard,
-    },
-    /// Let go with this, whatever its body, unless the tunnel's task took it.
-    Tunnel {
-        _offer: Tunnel,
-    },
-    Named(Head),
+pin_project! {
+    /// The body and its request. Replacing it drops the body first: its request is what a drain waits for, and whatever the
+    /// body holds goes before that (law 7).
+    #[project = Projected]
+    #[project_replace = Replaced]
+    enum Sending<B> {
+        Named { #[pin] inner: B, head: Head },
+        Counted { #[pin] inner: B, guard: RequestGuard },
+        // Let go with this, whatever its body, unless the tunnel's task took it.
+        Tunnel { #[pin] inner: B, offer: Tunnel },
+        Opened { _offer: Tunnel },
+        Uncounted { #[pin] inner: B },
+        Over,
+        Cut,
+    }
 }
 
 impl<B: Body> ResponseBody<B> {
+    /// The answer to `head`'s request.
     #[inline]
-    pub(crate) fn new(inner: B, request: Sending) -> Self {
-        // A body without bytes is over when it begins: nobody may ever poll it.
-        let request = match inner.is_end_stream() {
-            true => request.ended(),
-            false => request,
-        };
+    pub(crate) fn named(inner: B, head: Head) -> Self {
+        if inner.is_end_stream() {
+            head.finish();
+            return Self::uncounted(inner);
+        }
         Self {
-            inner: Some(inner),
-            request,
+            sending: Sending::Named { inner, head },
+        }
+    }
+
+    #[inline]
+    pub(crate) fn counted(inner: B, guard: RequestGuard) -> Self {
+        if inner.is_end_stream() {
+            return Self::uncounted(inner);
+        }
+        Self {
+            sending: Sending::Counted { inner, guard },
+        }
+    }
+
+    pub(crate) fn tunnel(inner: B, offer: Tunnel) -> Self {
+        Self {
+            sending: Sending::Tunnel { inner, offer },
+        }
+    }
+
+    /// One whose request is over. A body without bytes is over when it begins: nobody may ever poll it.
+    pub(crate) fn uncounted(inner: B) -> Self {
+        Self {
+            sending: Sending::Uncounted { inner },
         }
     }
 
     pub(crate) fn empty() -> Self {
         Self {
-            inner: None,
-            request: Sending::Over,
+            sending: Sending::Over,
         }
     }
 }
 
-impl Sending {
+impl<B> Sending<B> {
     #[inline]
-    fn ended(self) -> Self {
+    fn inner(&self) -> Option<&B> {
         match self {
-            Self::Named(head) => head.finish(),
-            Self::Tunnel { .. } => return self,
-            _ => {}
+            Self::Named { inner, .. }
+            | Self::Counted { inner, .. }
+            | Self::Tunnel { inner, .. }
+            | Self::Uncounted { inner } => Some(inner),
+            Self::Opened { .. } | Self::Over | Self::Cut => None,
         }
-        Self::Over
     }
 
+    /// The last frame was taken, and the answer is whole or not.
     #[inline]
-    fn end(&mut self) {
-        *self = mem::replace(self, Self::Over).ended();
-    }
-
-    /// The server took this much, and it was not the last: now it is the handler or the client that is waited for.
-    #[inline]
-    fn wait(&mut self, sent: usize, cx: &Context<'_>) {
-        if let Self::Named(head) = self {
-            head.note_sent(sent);
-            head.park(cx);
+    fn end(mut self: Pin<&mut Self>, whole: bool) {
+        match self.as_mut().project_replace(Self::Over) {
+            Replaced::Named { head, .. } if whole => head.finish(),
+            Replaced::Tunnel { offer, .. } if whole => self.set(Self::Opened { _offer: offer }),
+            _ => {}
         }
     }
 }
@@ -99,51 +117,56 @@ impl<B: Body> Body for ResponseBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut this = self.project();
-        match this.request {
-            Sending::Cut => return Poll::Pending,
-            Sending::Named(head) if head.is_cut_loose() => {
-                this.inner.set(None);
-                *this.request = Sending::Cut;
+        let mut sending = self.project().sending;
+        let (mut inner, head) = match sending.as_mut().project() {
+            Projected::Named { head, .. } if head.is_cut_loose() => {
+                sending.set(Sending::Cut);
                 return Poll::Pending;
             }
-            _ => {}
-        }
-        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
-            return Poll::Ready(None);
+            Projected::Named { inner, head } => (inner, Some(head)),
+            Projected::Counted { inner, .. }
+            | Projected::Tunnel { inner, .. }
+            | Projected::Uncounted { inner } => (inner, None),
+            Projected::Opened { .. } | Projected::Over => return Poll::Ready(None),
+            Projected::Cut => return Poll::Pending,
         };
         let frame = inner.as_mut().poll_frame(cx);
         match &frame {
-            Poll::Pending => this.request.wait(0, cx),
+            Poll::Pending => wait(head, 0, cx),
             Poll::Ready(Some(Ok(frame))) if !inner.is_end_stream() => {
-                let sent = frame.data_ref().map_or(0, Buf::remaining);
-                this.request.wait(sent, cx);
+                wait(head, frame.data_ref().map_or(0, Buf::remaining), cx);
             }
-            Poll::Ready(last) => {
-                // Its request is what a drain waits for: whatever the body holds goes before that (law 7).
-                this.inner.set(None);
-                match last {
-                    // The answer did not end whole.
-                    Some(Err(_)) => *this.request = Sending::Over,
-                    Some(Ok(_)) | None => this.request.end(),
-                }
-            }
+            Poll::Ready(last) => sending.end(!matches!(last, Some(Err(_)))),
         }
         frame
     }
 
     #[inline]
     fn is_end_stream(&self) -> bool {
-        match self.request {
+        match &self.sending {
             Sending::Cut => false,
-            _ => self.inner.as_ref().is_none_or(B::is_end_stream),
+            sending => sending.inner().is_none_or(B::is_end_stream),
         }
     }
 
     #[inline]
     fn size_hint(&self) -> SizeHint {
-        self.inner
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), B::size_hint)
+        let inner = self.sending.inner();
+        inner.map_or_else(|| SizeHint::with_exact(0), B::size_hint)
+    }
+}
+
+/// The server took this much, and it was not the last: now it is the handler or the client that is waited for.
+#[inline]
+fn wait(head: Option<&mut Head>, sent: usize, cx: &Context<'_>) {
+    if let Some(head) = head {
+        head.note_sent(sent);
+        head.park(cx);
+    }
+}
+
+impl<B> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
     }
 }

@@ -4,10 +4,7 @@ use http::Response;
 use http_body::Body;
 use tower::load::completion::TrackCompletion;
 
-use crate::{
-    RequestGuard,
-    body::{ResponseBody, Sending},
-};
+use crate::{RequestGuard, body::ResponseBody};
 
 /// A [`TrackCompletion`] that holds the request until the response's body has ended or was dropped.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +14,6 @@ impl<B: Body> TrackCompletion<RequestGuard, Response<B>> for CompleteOnBody {
     type Output = Response<ResponseBody<B>>;
 
     fn track_completion(&self, guard: RequestGuard, response: Response<B>) -> Self::Output {
-        response.map(|body| ResponseBody::new(body, Sending::Counted { _guard: guard }))
+        response.map(|body| ResponseBody::counted(body, guard))
     }
 }

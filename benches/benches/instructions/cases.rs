@@ -34,12 +34,22 @@ const SERVERS: [&str; 8] = [
     "axum-server",
 ];
 
+/// What a tracked connection of HTTP/1 is made of, each alone.
+const WRAPPERS: [&str; 4] = [
+    "with_upgrades",
+    "Connection::io",
+    "Connection::service",
+    "Connection::watch",
+];
+
 /// The first of each kind is what the others are compared with.
 pub(super) fn cases() -> impl Iterator<Item = Case> {
     let servers = [Protocol::Http1, Protocol::Http2]
         .into_iter()
         .flat_map(|protocol| SERVERS.map(|kind| Case::Server(kind, protocol)));
-    LAYERS.map(Case::Layer).into_iter().chain(servers)
+    let wrappers = WRAPPERS.map(|wrapper| Case::Server(wrapper, Protocol::Http1));
+    let layers = LAYERS.map(Case::Layer).into_iter();
+    layers.chain(servers).chain(wrappers)
 }
 
 impl fmt::Display for Case {

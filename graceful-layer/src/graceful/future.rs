@@ -13,7 +13,7 @@ use http::{
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{ResponseBody, body::Sending, head::Head, report::Answer, tunnel::Tunnel};
+use crate::{ResponseBody, head::Head, report::Answer, tunnel::Tunnel};
 
 #[cfg(feature = "hyper")]
 pub use super::called::Called;
@@ -73,12 +73,12 @@ where
 #[inline]
 fn finish<B: Body>(response: Response<B>, head: Option<Head>) -> Response<ResponseBody<B>> {
     let Some(mut head) = head else {
-        return response.map(|body| ResponseBody::new(body, Sending::Over));
+        return response.map(|body| ResponseBody::uncounted(body));
     };
     if !head.note_answer(response.body().size_hint().exact()) {
         return dressed(response, head);
     }
-    response.map(|body| ResponseBody::new(body, Sending::Named(head)))
+    response.map(|body| ResponseBody::named(body, head))
 }
 
 /// Apart, so that an answer is not moved once more where there is nothing to do to it.
@@ -86,13 +86,10 @@ fn finish<B: Body>(response: Response<B>, head: Option<Head>) -> Response<Respon
 #[inline(never)]
 fn dressed<B: Body>(mut response: Response<B>, mut head: Head) -> Response<ResponseBody<B>> {
     head.dress(&mut response);
-    let request = match head.opens_tunnel(&response) {
-        true => Sending::Tunnel {
-            _offer: Tunnel::offer(head),
-        },
-        false => Sending::Named(head),
-    };
-    response.map(|body| ResponseBody::new(body, request))
+    match head.opens_tunnel(&response) {
+        true => response.map(|body| ResponseBody::tunnel(body, Tunnel::offer(head))),
+        false => response.map(|body| ResponseBody::named(body, head)),
+    }
 }
 
 /// The answer to a request whose time is up: a 503, which for gRPC is the status UNAVAILABLE. It may have been worked on,

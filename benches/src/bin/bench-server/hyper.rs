@@ -1,8 +1,9 @@
-//! hyper as it comes, and with hyper-util's `GracefulShutdown`.
+//! hyper as it comes, with hyper-util's `GracefulShutdown`, and with each of this project's wrappers alone.
 
 use std::pin::pin;
 
 use graceful_benches::service::hello;
+use graceful_layer::Tracker;
 use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
@@ -77,4 +78,40 @@ pub(crate) async fn graceful(setting: Setting) -> Result<(), BoxError> {
 fn accepted(stream: TcpStream) -> std::io::Result<TokioIo<TcpStream>> {
     stream.set_nodelay(true)?;
     Ok(TokioIo::new(stream))
+}
+
+/// hyper's loop with one wrapper of a tracked connection, and without the others: what each of them costs. HTTP/1 only.
+pub(crate) async fn with(wrapper: &str) -> Result<(), BoxError> {
+    let listener = tokio_listener()?;
+    let (tracker, http1) = (Tracker::new(), http1::Builder::new());
+    say_ready()?;
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let conn = tracker.open(peer);
+        match wrapper {
+            "with_upgrades" => {
+                let http = http1.serve_connection(TokioIo::new(stream), service_fn(hello));
+                tokio::spawn(http.with_upgrades());
+            }
+            "Connection::io" => {
+                let io = TokioIo::new(conn.io(stream));
+                tokio::spawn(
+                    http1
+                        .serve_connection(io, service_fn(hello))
+                        .with_upgrades(),
+                );
+            }
+            "Connection::service" => {
+                let service = conn.service(tower::service_fn(hello));
+                let http = http1.serve_connection(TokioIo::new(stream), service);
+                tokio::spawn(http.with_upgrades());
+            }
+            "Connection::watch" => {
+                let http = http1.serve_connection(TokioIo::new(stream), service_fn(hello));
+                tokio::spawn(conn.watch(http.with_upgrades()));
+            }
+            _ => return Err(format!("{wrapper} is none of the wrappers").into()),
+        }
+    }
 }

@@ -86,7 +86,7 @@ async fn run(kind: &str, setting: Setting) -> Result<(), BoxError> {
         "axum-server" => axum::axum_server().await,
         "graceful" => graceful::serve_handler(setting).await,
         "graceful+axum" => graceful::serve_router(setting).await,
-        _ => Err(format!("{kind} is none of the servers").into()),
+        wrapper => hyper::with(wrapper).await,
     }
 }
 
