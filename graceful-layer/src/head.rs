@@ -6,7 +6,8 @@ use std::{
 };
 
 use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header::CONNECTION,
+    HeaderName, HeaderValue, Method, Request, StatusCode, Version, header::CONNECTION,
+    response::Parts,
 };
 
 use crate::{
@@ -119,8 +120,11 @@ impl Head {
     }
 
     /// Has the answer say that it is the last one of its connection, if it is: never on HTTP/2, where the header is illegal
-    /// (law 4).
-    pub(crate) fn dress<B>(&mut self, response: &mut Response<B>) {
+    /// (law 4). Returns whether it turns the stream into a tunnel, which goes on when the answer is sent. On HTTP/1 the whole
+    /// connection becomes one, and that is what is counted then.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn dress(&mut self, answer: &mut Parts) -> bool {
         if let Some(place) = &self.0.place {
             place.note_answering();
         }
@@ -130,33 +134,45 @@ impl Head {
         }
         // A server may drop the body once it has as much as was announced, without asking whether that was all.
         if self.0.length.is_none() {
-            self.0.length = content_length(response.headers());
+            self.0.length = content_length(&answer.headers);
         }
         if self.cell().orders().phase() > Phase::Serving {
-            self.say_it_is_the_last(response);
+            self.say_it_is_the_last(answer);
         }
+        self.opens_tunnel(answer)
     }
 
-    fn say_it_is_the_last<B>(&self, response: &mut Response<B>) {
+    fn say_it_is_the_last(&self, answer: &mut Parts) {
         let cell = self.cell();
         // The number of requests is as good as dice for spreading a share over many.
         let dice = || (cell.begun().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
         // An upgrade is announced in that header, and ends no connection.
-        let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let upgrade = answer.status == StatusCode::SWITCHING_PROTOCOLS;
         // A connection that moves to the successor goes on there.
         let last = cell.orders().retires(dice) && !cell.moves();
         if self.0.line.version < Version::HTTP_2 && !upgrade && last {
             if self.0.line.version < Version::HTTP_11 {
                 // hyper adds `keep-alive` for a client of HTTP/1.0 that asked for it, unless the answer is HTTP/1.0 too.
-                *response.version_mut() = self.0.line.version;
+                answer.version = self.0.line.version;
             }
             let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
+            answer.headers.insert(CONNECTION, close);
         }
         if cell.arena().tells_envoy() {
             let told = HeaderValue::from_static("true");
-            response.headers_mut().insert(ENVOY, told);
+            answer.headers.insert(ENVOY, told);
         }
+    }
+
+    fn opens_tunnel(&mut self, answer: &Parts) -> bool {
+        let opens = self.0.line.version == Version::HTTP_2
+            && self.0.line.method == Method::CONNECT
+            && answer.status.is_success();
+        if opens {
+            // What passes through it is no body, and has no length.
+            self.0.length = None;
+        }
+        opens
     }
 
     /// Counts bytes of the answer that the server took.
@@ -175,19 +191,6 @@ impl Head {
     pub(crate) fn is_cut_loose(&self) -> bool {
         let cell = self.cell();
         cell.orders().says(Orders::CUT) && !cell.is_live()
-    }
-
-    /// Whether `response` turns the stream into a tunnel, which goes on when the answer is sent. On HTTP/1 the whole
-    /// connection becomes one, and that is what is counted then.
-    pub(crate) fn opens_tunnel<B>(&mut self, response: &Response<B>) -> bool {
-        let opens = self.0.line.version == Version::HTTP_2
-            && self.0.line.method == Method::CONNECT
-            && response.status().is_success();
-        if opens {
-            // What passes through it is no body, and has no length.
-            self.0.length = None;
-        }
-        opens
     }
 
     /// Whether the cutoff has dropped its connection.

@@ -55,9 +55,18 @@ where
             let within = head.enter();
             let polled = this.inner.poll(cx);
             head.leave(within);
-            if let Poll::Ready(answered) = polled {
-                let head = this.head.take();
-                return Poll::Ready(answered.map(|response| finish(response, head)));
+            match polled {
+                Poll::Ready(Ok(response)) => {
+                    return match this.head.take() {
+                        Some(head) => Poll::Ready(Ok(finish(response, head))),
+                        None => Poll::Pending,
+                    };
+                }
+                Poll::Ready(Err(error)) => {
+                    *this.head = None;
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Pending => {}
             }
             head.note_waiting();
             head.park(cx);
@@ -70,26 +79,16 @@ where
     }
 }
 
-#[inline]
-fn finish<B: Body>(response: Response<B>, head: Option<Head>) -> Response<ResponseBody<B>> {
-    let Some(mut head) = head else {
-        return response.map(|body| ResponseBody::uncounted(body));
+/// In parts, so that the answer is moved as seldom as the compiler allows.
+#[inline(always)]
+fn finish<B: Body>(response: Response<B>, mut head: Head) -> Response<ResponseBody<B>> {
+    let (mut parts, body) = response.into_parts();
+    let plain = head.note_answer(body.size_hint().exact());
+    let body = match plain || !head.dress(&mut parts) {
+        true => ResponseBody::named(body, head),
+        false => ResponseBody::tunnel(body, Tunnel::offer(head)),
     };
-    if !head.note_answer(response.body().size_hint().exact()) {
-        return dressed(response, head);
-    }
-    response.map(|body| ResponseBody::named(body, head))
-}
-
-/// Apart, so that an answer is not moved once more where there is nothing to do to it.
-#[cold]
-#[inline(never)]
-fn dressed<B: Body>(mut response: Response<B>, mut head: Head) -> Response<ResponseBody<B>> {
-    head.dress(&mut response);
-    match head.opens_tunnel(&response) {
-        true => response.map(|body| ResponseBody::tunnel(body, Tunnel::offer(head))),
-        false => response.map(|body| ResponseBody::named(body, head)),
-    }
+    Response::from_parts(parts, body)
 }
 
 /// The answer to a request whose time is up: a 503, which for gRPC is the status UNAVAILABLE. It may have been worked on,
@@ -114,9 +113,10 @@ fn refuse<B: Body>(head: Option<Head>, saved: bool) -> Response<ResponseBody<B>>
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     head.abandon(Answer::Refused, saved);
-    head.dress(&mut response);
+    let (mut parts, body) = response.into_parts();
+    head.dress(&mut parts);
     head.finish();
-    response
+    Response::from_parts(parts, body)
 }
 
 impl<F> fmt::Debug for ResponseFuture<F> {
