@@ -252,6 +252,8 @@ async fn quit_cuts_at_once() {
     server.signal(Signal::QUIT);
     let answer = slow.rest().await.in_order();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let signed = format!("x-pid: {}\r\nx-generation: 0\r\n", server.pid);
+    assert!(answer.contains(&signed), "every answer is: {answer}");
     assert_eq!(server.exit().await, 1);
 }
 

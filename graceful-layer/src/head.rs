@@ -11,6 +11,7 @@ use http::{
 };
 
 use crate::{
+    Tracker,
     drain::{self, Within},
     phase::Phase,
     record::{Record, Stage, content_length},
@@ -203,9 +204,13 @@ impl Head {
         self.0.grpc
     }
 
-    /// Notes that the request was cut.
-    pub(crate) fn abandon(&mut self, answer: Answer, saved: bool) {
-        self.0.abandon(answer, saved);
+    /// Notes that the request was cut, and is refused with `answer`.
+    pub(crate) fn refuse(&mut self, answer: &mut Parts, saved: bool) {
+        self.0.abandon(Answer::Refused, saved);
+        self.dress(answer);
+        if let Some(tracker) = Tracker::of(self.arena()) {
+            tracker.refused(answer);
+        }
     }
 
     /// It is over, and whatever becomes of its answer from now on is nobody's fault.

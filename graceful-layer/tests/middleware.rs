@@ -262,6 +262,10 @@ async fn at_the_cutoff_a_request_without_answer_gets_a_503_and_is_named() {
     });
     let mut request = request(Version::HTTP_11);
     *request.method_mut() = Method::POST;
+    graceful.tracker().sign_refusals(|answer| {
+        let signed = http::HeaderValue::from_static("this one");
+        answer.headers.insert("x-server", signed);
+    });
     let mut future = task::spawn(graceful.layer(hang).call(request));
     assert_pending!(future.poll());
     let drain = tokio::spawn(graceful.tracker().drain(Grace::default()));
@@ -272,6 +276,7 @@ async fn at_the_cutoff_a_request_without_answer_gets_a_503_and_is_named() {
     };
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
+    assert_eq!(response.headers()["x-server"], "this one");
     let report = drain.await.unwrap();
     let [abandoned] = report.abandoned.as_slice() else {
         panic!("{report}")

@@ -13,7 +13,7 @@ use http::{
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{ResponseBody, head::Head, report::Answer, tunnel::Tunnel};
+use crate::{ResponseBody, head::Head, tunnel::Tunnel};
 
 #[cfg(feature = "hyper")]
 pub use super::called::Called;
@@ -112,9 +112,8 @@ fn refuse<B: Body>(head: Option<Head>, saved: bool) -> Response<ResponseBody<B>>
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
-    head.abandon(Answer::Refused, saved);
     let (mut parts, body) = response.into_parts();
-    head.dress(&mut parts);
+    head.refuse(&mut parts, saved);
     head.finish();
     Response::from_parts(parts, body)
 }

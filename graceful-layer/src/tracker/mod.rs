@@ -24,6 +24,7 @@ use std::{
 };
 
 use graceful_signal::ShutdownSignal;
+use http::response::Parts;
 use tokio::{sync::watch, time::Instant};
 
 pub(crate) use self::sweep::scatter;
@@ -64,12 +65,15 @@ pub(crate) struct Lease {
     signalled: AtomicBool,
     timeouts: Mutex<Timeouts>,
     hooks: Mutex<Vec<hooks::Hook>>,
+    refusal: Mutex<Option<Arc<SignRefusal>>>,
     ledger: ledger::Ledger,
     /// Requests come from connections that nobody tells this tracker of.
     loose: AtomicBool,
     /// Held by the drain that runs; the last one's outcome.
     driver: tokio::sync::Mutex<Option<Report>>,
 }
+
+type SignRefusal = dyn Fn(&mut Parts) + Send + Sync;
 
 /// What is announced to those who wait.
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,6 +118,7 @@ impl Tracker {
             signalled: AtomicBool::new(false),
             timeouts: Mutex::new(Timeouts::off()),
             hooks: Mutex::new(Vec::new()),
+            refusal: Mutex::new(None),
             ledger: ledger::Ledger::default(),
             loose: AtomicBool::new(false),
             driver: tokio::sync::Mutex::default(),
@@ -381,6 +386,19 @@ impl Tracker {
     /// [Envoy, router filter, HTTP headers](https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-immediate-health-check-fail)
     pub fn set_tell_envoy(&self, tell: bool) {
         self.0.arena.set_tell_envoy(tell);
+    }
+
+    /// Has `sign` see the head of each answer that the cutoff gives in the place of a handler (a 503) before it is sent: for
+    /// headers that every answer of the service has, since under `graceful_server::serve` no layer of the service sees that one.
+    pub fn sign_refusals(&self, sign: impl Fn(&mut Parts) + Send + Sync + 'static) {
+        *lock(&self.0.refusal) = Some(Arc::new(sign));
+    }
+
+    pub(crate) fn refused(&self, answer: &mut Parts) {
+        let sign = lock(&self.0.refusal).clone();
+        if let Some(sign) = sign {
+            sign(answer);
+        }
     }
 
     /// Sets how long connections may take in normal service; off for a new tracker.

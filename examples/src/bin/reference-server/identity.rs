@@ -4,7 +4,7 @@ use std::fmt;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue};
-use graceful_server::listener;
+use graceful_server::{Tracker, listener};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 #[derive(Clone, Copy, Debug)]
@@ -23,15 +23,25 @@ impl Identity {
 
     /// Puts `x-pid` and `x-generation` on all answers of `router`, the 404 and the 500 among them.
     pub(crate) fn sign(self, router: Router) -> Router {
-        let header = |name, value| {
-            SetResponseHeaderLayer::overriding(
-                HeaderName::from_static(name),
-                HeaderValue::from(value),
-            )
+        let sign = |router: Router, (name, value)| {
+            router.layer(SetResponseHeaderLayer::overriding(name, value))
         };
-        router
-            .layer(header("x-pid", self.pid))
-            .layer(header("x-generation", self.generation))
+        self.headers().into_iter().fold(router, sign)
+    }
+
+    /// And on those that the cutoff gives in its place.
+    pub(crate) fn sign_refusals(self, tracker: &Tracker) {
+        tracker.sign_refusals(move |answer| answer.headers.extend(self.headers()));
+    }
+
+    fn headers(self) -> [(HeaderName, HeaderValue); 2] {
+        [
+            (HeaderName::from_static("x-pid"), self.pid.into()),
+            (
+                HeaderName::from_static("x-generation"),
+                self.generation.into(),
+            ),
+        ]
     }
 }
 

@@ -91,6 +91,7 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
     let stop = signals::stop(&tracker)?;
     args.take_over()?;
     let status = Status::new(tracker.clone(), Identity::of_this_process());
+    status.identity().sign_refusals(&tracker);
     let _hooks = signals::listen(&status)?;
 
     let listeners = claim(&args)?;
