@@ -4,7 +4,10 @@
 //! change of state of one at random (a thousand of them a row), all counted by state, all copied into a buffer that is
 //! used again. Maps have an entry of the same data.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use graceful_benches::{
@@ -78,6 +81,23 @@ fn change_of_state<R: Register>(bencher: Bencher<'_, '_>, n: usize) {
         on = !on;
         for &at in next.by_ref().take(CHANGES) {
             register.change(at, on);
+        }
+    });
+}
+
+/// The least that a change can be: a handle, and one step on a line of memory that it leads to.
+#[divan::bench(args = SIZES)]
+fn change_of_one_word(bencher: Bencher<'_, '_>, n: usize) {
+    #[repr(align(64))]
+    #[derive(Default)]
+    struct Line(AtomicU32);
+    let lines: Vec<_> = (0..n).map(|_| Line::default()).collect();
+    let handles: Vec<_> = lines.iter().collect();
+    let order = order(n);
+    let mut next = order.iter().cycle();
+    bencher.counter(ItemsCount::new(CHANGES)).bench_local(|| {
+        for &at in next.by_ref().take(CHANGES) {
+            handles[at].0.fetch_xor(1, Relaxed);
         }
     });
 }
