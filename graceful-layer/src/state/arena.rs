@@ -1,11 +1,15 @@
 //! Where cells live: shards of chunks, leased by a tracker and used again by the next one.
 
+mod pool;
+mod shard;
+
 use std::{
     sync::{OnceLock, Weak},
     task::{Context, Poll},
     time::Duration,
 };
 
+use self::shard::{Apart, Shard, parallelism, thread_index};
 use super::{
     Cell, Orders, Part,
     bell::Bell,
@@ -19,28 +23,8 @@ use crate::{
     tracker::Lease,
 };
 
-const CHUNK: usize = if cfg!(graceful_loom) { 2 } else { 64 };
-
 /// Milliseconds, until a drain brings its own.
 const LINGER: u32 = 500;
-
-type Chunk = [Cell; CHUNK];
-
-/// A cell or lock on lines of its own: neighbours belong to other threads.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Apart<T>(T);
-
-#[derive(Debug, Default)]
-struct Shard {
-    chunks: Vec<&'static Chunk>,
-    free: Vec<&'static Cell>,
-    /// Without a part but with a request in flight: a body outlived its connection.
-    lingering: Vec<&'static Cell>,
-    live: usize,
-    opened: u64,
-    requests: u64,
-}
 
 /// What holds the drain besides connections and requests, by number and label.
 #[derive(Debug, Default)]
@@ -403,74 +387,6 @@ impl Arena {
             .iter()
             .map(|beacon| beacon.1.clone())
             .collect()
-    }
-}
-
-impl Shard {
-    fn take_cell(&mut self, arena: &'static Arena) -> &'static Cell {
-        if self.free.is_empty() {
-            self.reclaim(Cell::in_flight);
-        }
-        if let Some(cell) = self.free.pop() {
-            return cell;
-        }
-        let chunk: &'static Chunk = Box::leak(Box::new(std::array::from_fn(|_| Cell::new(arena))));
-        self.chunks.push(chunk);
-        self.free.extend(&chunk[1..]);
-        &chunk[0]
-    }
-
-    /// Frees lingering cells whose last request is over.
-    fn reclaim(&mut self, in_flight: impl Fn(&Cell) -> usize) {
-        let Self {
-            lingering, free, ..
-        } = self;
-        lingering.retain(|cell| {
-            let over = in_flight(cell) == 0;
-            if over {
-                free.push(cell);
-            }
-            !over
-        });
-    }
-}
-
-/// Asked once: the answer is read from files, and a server starts with two trackers.
-fn parallelism() -> usize {
-    static PARALLELISM: OnceLock<usize> = OnceLock::new();
-    *PARALLELISM.get_or_init(|| {
-        std::thread::available_parallelism()
-            .map_or(1, |n| n.get().next_power_of_two())
-            .min(64)
-    })
-}
-
-/// A small number for this thread, for picking a shard.
-#[inline]
-fn thread_index() -> usize {
-    use std::sync::atomic::AtomicUsize;
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static INDEX: usize = NEXT.fetch_add(1, Relaxed));
-    INDEX.try_with(|index| *index).unwrap_or(0)
-}
-
-#[cfg(not(graceful_loom))]
-mod pool {
-    use super::{Arena, Mutex};
-
-    pub(super) fn get() -> &'static Mutex<Vec<&'static Arena>> {
-        static POOL: Mutex<Vec<&'static Arena>> = Mutex::new(Vec::new());
-        &POOL
-    }
-}
-
-/// A model starts from nothing every time: what it leaves behind is not used again.
-#[cfg(graceful_loom)]
-mod pool {
-    use super::{Arena, Mutex};
-
-    pub(super) fn get() -> &'static Mutex<Vec<&'static Arena>> {
-        Box::leak(Box::new(Mutex::new(Vec::new())))
     }
 }
 

@@ -2,6 +2,12 @@
 
 use std::{fmt, task::Waker};
 
+mod noted;
+mod parts;
+
+use self::noted::{LEAVING, OWED, READ};
+pub use self::parts::RequestGuard;
+pub(crate) use self::parts::{IoPart, Part};
 use super::{Arena, Orders};
 use crate::{
     conn::{ConnState, Packed, Peer},
@@ -23,15 +29,6 @@ const GOING_AWAY: u32 = 1 << 28;
 const MOVABLE: u32 = 1 << 29;
 /// It was to move and could not: it stays, whatever the orders say, until they say it anew.
 const STAYS: u32 = 1 << 30;
-
-/// Bytes came of which no request has been made yet.
-const READ: u8 = 1;
-/// An answer is owed, or not flushed.
-const OWED: u8 = 2;
-/// The last request may have had a body, which may not have been read to its end.
-const UPLOAD: u8 = 4;
-/// The stream is being taken out of its server, and must outlive it.
-const LEAVING: u8 = 8;
 
 #[derive(Default)]
 struct Cold {
@@ -211,56 +208,6 @@ impl Cell {
         self.io.load(Relaxed) & LEAVING != 0
     }
 
-    // What the connection's own task notes (invariant 7).
-
-    pub(crate) fn note_leaving(&self, on: bool) {
-        let rest = self.io.load(Relaxed) & !LEAVING;
-        self.io.store(rest | if on { LEAVING } else { 0 }, Relaxed);
-    }
-
-    fn touch(&self) {
-        self.since.store(self.arena.tick(), Relaxed);
-    }
-
-    /// Bytes were read. Those that come while a request is in flight are its body.
-    #[inline]
-    pub(crate) fn note_read(&self) {
-        if self.io.load(Relaxed) & READ == 0 && self.in_flight() == 0 && !self.is_http2() {
-            self.io.store(self.io.load(Relaxed) | READ, Relaxed);
-            self.touch();
-        }
-    }
-
-    /// A request was made of what was read: an answer is owed until it is flushed.
-    #[inline]
-    pub(crate) fn note_request(&self) {
-        self.io.store(OWED, Relaxed);
-    }
-
-    /// Our end is closed, the last answer with the kernel: what still comes is read and forgotten.
-    pub(crate) fn note_half_closed(&self) {
-        self.io.store(0, Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn note_upload(&self) {
-        self.io.store(self.io.load(Relaxed) | UPLOAD, Relaxed);
-    }
-
-    pub(crate) fn has_upload(&self) -> bool {
-        self.io.load(Relaxed) & UPLOAD != 0
-    }
-
-    /// Everything written is with the kernel. The answer is out once its request is over too.
-    #[inline]
-    pub(crate) fn note_flushed(&self) {
-        let io = self.io.load(Relaxed);
-        if io & OWED != 0 && self.in_flight() == 0 {
-            self.io.store(io & !OWED, Relaxed);
-            self.touch();
-        }
-    }
-
     // Orders.
 
     #[inline]
@@ -389,102 +336,6 @@ impl fmt::Debug for Cell {
             .field("in_flight", &self.in_flight())
             .field("orders", &self.orders())
             .finish_non_exhaustive()
-    }
-}
-
-/// One request in flight. It is let go when this is dropped, wherever that happens.
-///
-/// Made by the services of this crate; public because it is the handle that a
-/// [`TrackCompletion`](tower::load::completion::TrackCompletion) of yours receives.
-#[must_use = "the request is let go when this is dropped"]
-pub struct RequestGuard {
-    cell: &'static Cell,
-}
-
-impl RequestGuard {
-    pub(crate) fn cell(&self) -> &'static Cell {
-        self.cell
-    }
-}
-
-impl Drop for RequestGuard {
-    #[inline]
-    fn drop(&mut self) {
-        let cell = self.cell;
-        cell.touch();
-        let before = cell.word.fetch_sub(ONE_IN_FLIGHT, AcqRel) & IN_FLIGHT;
-        if before == 1 && cell.orders().says(Orders::TELL) {
-            cell.arena.bell().ring();
-        }
-    }
-}
-
-impl fmt::Debug for RequestGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestGuard").finish_non_exhaustive()
-    }
-}
-
-/// Something that keeps a connection in the tracker (law 2).
-#[derive(Debug)]
-pub(crate) struct Part {
-    cell: &'static Cell,
-}
-
-impl Part {
-    pub(crate) fn cell(&self) -> &'static Cell {
-        self.cell
-    }
-
-    /// The part that is the connection's I/O.
-    pub(crate) fn io(&self) -> IoPart {
-        self.cell.life.fetch_or(IO_OPEN, Relaxed);
-        IoPart(self.clone())
-    }
-
-    /// The connection future ended. Returns whether its I/O lives on: it was upgraded.
-    pub(crate) fn ended(&self) -> bool {
-        let hijacked = self.cell.life.load(Acquire) & IO_OPEN != 0;
-        if hijacked {
-            self.cell.life.fetch_or(HIJACKED, Relaxed);
-            self.cell.touch();
-        }
-        hijacked
-    }
-}
-
-impl Clone for Part {
-    fn clone(&self) -> Self {
-        self.cell.life.fetch_add(ONE_PART, Relaxed);
-        Self { cell: self.cell }
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if self.cell.life.fetch_sub(ONE_PART, AcqRel) & PARTS == ONE_PART {
-            self.cell.arena.release(self.cell);
-        }
-    }
-}
-
-/// The part that is the connection's I/O: while it is there, the socket is open.
-#[derive(Debug)]
-pub(crate) struct IoPart(Part);
-
-impl IoPart {
-    pub(crate) fn cell(&self) -> &'static Cell {
-        self.0.cell
-    }
-
-    pub(crate) fn is_hijacked(&self) -> bool {
-        self.0.cell.life.load(Relaxed) & HIJACKED != 0
-    }
-}
-
-impl Drop for IoPart {
-    fn drop(&mut self) {
-        self.0.cell.life.fetch_and(!IO_OPEN, AcqRel);
     }
 }
 

@@ -1,0 +1,63 @@
+//! What a connection's own task notes of its stream (invariant 7).
+
+use super::Cell;
+use crate::sync::Ordering::*;
+
+/// Bytes came of which no request has been made yet.
+pub(super) const READ: u8 = 1;
+/// An answer is owed, or not flushed.
+pub(super) const OWED: u8 = 2;
+/// The last request may have had a body, which may not have been read to its end.
+const UPLOAD: u8 = 4;
+/// The stream is being taken out of its server, and must outlive it.
+pub(super) const LEAVING: u8 = 8;
+
+impl Cell {
+    pub(crate) fn note_leaving(&self, on: bool) {
+        let rest = self.io.load(Relaxed) & !LEAVING;
+        self.io.store(rest | if on { LEAVING } else { 0 }, Relaxed);
+    }
+
+    pub(super) fn touch(&self) {
+        self.since.store(self.arena.tick(), Relaxed);
+    }
+
+    /// Bytes were read. Those that come while a request is in flight are its body.
+    #[inline]
+    pub(crate) fn note_read(&self) {
+        if self.io.load(Relaxed) & READ == 0 && self.in_flight() == 0 && !self.is_http2() {
+            self.io.store(self.io.load(Relaxed) | READ, Relaxed);
+            self.touch();
+        }
+    }
+
+    /// A request was made of what was read: an answer is owed until it is flushed.
+    #[inline]
+    pub(crate) fn note_request(&self) {
+        self.io.store(OWED, Relaxed);
+    }
+
+    /// Our end is closed, the last answer with the kernel: what still comes is read and forgotten.
+    pub(crate) fn note_half_closed(&self) {
+        self.io.store(0, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn note_upload(&self) {
+        self.io.store(self.io.load(Relaxed) | UPLOAD, Relaxed);
+    }
+
+    pub(crate) fn has_upload(&self) -> bool {
+        self.io.load(Relaxed) & UPLOAD != 0
+    }
+
+    /// Everything written is with the kernel. The answer is out once its request is over too.
+    #[inline]
+    pub(crate) fn note_flushed(&self) {
+        let io = self.io.load(Relaxed);
+        if io & OWED != 0 && self.in_flight() == 0 {
+            self.io.store(io & !OWED, Relaxed);
+            self.touch();
+        }
+    }
+}
