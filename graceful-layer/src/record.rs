@@ -33,7 +33,7 @@ pub(crate) struct Record {
     guard: Option<RequestGuard>,
     /// While it is spare: the one that was spare before it, and how many there are.
     pub(crate) next: Option<Box<Self>>,
-    pub(crate) behind: u8,
+    pub(crate) behind: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,38 +5,55 @@ use std::cell::Cell;
 
 use crate::record::Record;
 
-/// How many a thread keeps besides the last one: about as many streams as a client opens at once.
-const MOST: u8 = 100;
+/// How many a thread keeps besides the last one: 200 kB, or the streams that ten clients open at once.
+const MOST: u16 = 1_000;
 /// A record whose target takes more bytes is not kept.
 const LONG: usize = 512;
 
-thread_local!(static SPARE: Cell<Option<Box<Record>>> = const { Cell::new(None) });
+thread_local!(static SPARE: Spare = const { Spare(Cell::new(None)) });
 
-/// The record of the last request that was over on this thread.
-#[inline]
-pub(crate) fn take() -> Option<Box<Record>> {
-    let take = |spare: &Cell<Option<Box<Record>>>| {
-        let mut last = spare.take()?;
-        spare.set(last.next.take());
+/// The last one that was kept; each knows the one before it.
+struct Spare(Cell<Option<Box<Record>>>);
+
+impl Spare {
+    #[inline]
+    fn take(&self) -> Option<Box<Record>> {
+        let mut last = self.0.take()?;
+        self.0.set(last.next.take());
         Some(last)
-    };
-    SPARE.try_with(take).ok().flatten()
-}
+    }
 
-/// Keeps `record` for the next request. At the end of the thread there is none.
-#[inline]
-pub(crate) fn keep(mut record: Box<Record>) {
-    let _ = SPARE.try_with(|spare| {
-        let next = spare.take();
+    #[inline]
+    fn keep(&self, mut record: Box<Record>) {
+        let next = self.0.take();
         let behind = next.as_ref().map_or(0, |next| next.behind + 1);
         if behind > MOST || record.line.capacity() > LONG {
-            spare.set(next);
+            self.0.set(next);
             return;
         }
         record.behind = behind;
         record.next = next;
-        spare.set(Some(record));
-    });
+        self.0.set(Some(record));
+    }
+}
+
+/// One after the other, for each in the other would take a stack that a thread may not have.
+impl Drop for Spare {
+    fn drop(&mut self) {
+        while self.take().is_some() {}
+    }
+}
+
+/// The record of the last request that was over on this thread.
+#[inline]
+pub(crate) fn take() -> Option<Box<Record>> {
+    SPARE.try_with(Spare::take).ok().flatten()
+}
+
+/// Keeps `record` for the next request. At the end of the thread there is none.
+#[inline]
+pub(crate) fn keep(record: Box<Record>) {
+    let _ = SPARE.try_with(|spare| spare.keep(record));
 }
 
 #[cfg(all(test, not(graceful_loom)))]
@@ -47,7 +64,8 @@ mod tests {
     use crate::Tracker;
 
     #[test]
-    fn a_thread_keeps_as_many_as_it_had_at_once_and_no_more_than_a_hundred_and_none_that_is_long() {
+    fn a_thread_keeps_as_many_as_it_had_at_once_and_no_more_than_a_thousand_and_none_that_is_long()
+    {
         let tracker = Tracker::new();
         let begin = |target: &str| {
             let request = Request::builder().uri(target).body(()).unwrap();
@@ -57,7 +75,7 @@ mod tests {
             let spares: Vec<_> = std::iter::from_fn(take).collect();
             spares.len()
         };
-        for (at_once, expected) in [(1, 1), (32, 32), (300, usize::from(MOST) + 1)] {
+        for (at_once, expected) in [(1, 1), (32, 32), (1_100, usize::from(MOST) + 1)] {
             let records: Vec<_> = (0..at_once).map(|_| begin("/")).collect();
             assert!(take().is_none(), "all are in use");
             records.into_iter().for_each(Record::finish);
