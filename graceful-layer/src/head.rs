@@ -97,7 +97,7 @@ impl Head {
 
     #[cold]
     fn take_place(&mut self, waker: Option<Waker>) {
-        self.0.place = Some(Place::take(self.arena(), self.0.line.clone(), waker));
+        self.0.place = Some(Place::take(self.arena(), &self.0.line, waker));
     }
 
     /// Whether nobody polls the request when its connection is woken.

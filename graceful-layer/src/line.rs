@@ -6,7 +6,7 @@ use http::{Method, Request, Version, uri::PathAndQuery};
 
 use crate::state::Cell;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) method: Method,
     /// Copied: a clone of the URI would hold the server's whole read buffer, which could not be used again meanwhile.
@@ -44,6 +44,16 @@ impl Line {
         self.answering = false;
         self.begun = cell.arena().tick();
         self.cell = cell;
+    }
+
+    /// Becomes the same as `other`, in the place that the last one's target has had.
+    pub(crate) fn copy(&mut self, other: &Self) {
+        self.target.clone_from(&other.target);
+        self.method.clone_from(&other.method);
+        self.version = other.version;
+        self.answering = other.answering;
+        self.begun = other.begun;
+        self.cell = other.cell;
     }
 
     /// Bytes that its target may have without being allocated anew.

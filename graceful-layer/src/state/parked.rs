@@ -13,12 +13,14 @@ use crate::{
 /// The requests that began to wait on one thread.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
-    places: Vec<Option<Entry>>,
+    places: Vec<Entry>,
     free: Vec<usize>,
 }
 
 #[derive(Debug)]
 struct Entry {
+    /// Whether there is one in it. What is left of the one before is written over: a place allocates nothing.
+    taken: bool,
     line: Line,
     /// Of a request whose task is not its connection's: nobody else would wake it at the cutoff.
     waker: Option<Waker>,
@@ -32,14 +34,21 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn take(arena: &'static Arena, line: Line, waker: Option<Waker>) -> Self {
+    pub(crate) fn take(arena: &'static Arena, line: &Line, waker: Option<Waker>) -> Self {
         let parked = arena.parked();
         let mut all = lock(parked);
         let index = all.free.pop().unwrap_or_else(|| {
-            all.places.push(None);
+            all.places.push(Entry {
+                taken: false,
+                line: Line::blank(line.cell()),
+                waker: None,
+            });
             all.places.len() - 1
         });
-        all.places[index] = Some(Entry { line, waker });
+        let entry = &mut all.places[index];
+        entry.taken = true;
+        entry.line.copy(line);
+        entry.waker = waker;
         drop(all);
         Self { parked, index }
     }
@@ -47,9 +56,7 @@ impl Place {
     /// The task may have moved to another waker.
     pub(crate) fn stay(&self, waker: &Waker) {
         let mut all = lock(self.parked);
-        let Some(entry) = &mut all.places[self.index] else {
-            return;
-        };
+        let entry = &mut all.places[self.index];
         let replaced = match &entry.waker {
             Some(known) if known.will_wake(waker) => None,
             _ => entry.waker.replace(waker.clone()),
@@ -61,19 +68,19 @@ impl Place {
 
     /// The handler has answered; what is waited for now is the client.
     pub(crate) fn note_answering(&self) {
-        if let Some(entry) = &mut lock(self.parked).places[self.index] {
-            entry.line.answering = true;
-        }
+        lock(self.parked).places[self.index].line.answering = true;
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut all = lock(self.parked);
-        let left = all.places[self.index].take();
+        let entry = &mut all.places[self.index];
+        entry.taken = false;
+        let waker = entry.waker.take();
         all.free.push(self.index);
         drop(all);
-        drop(left);
+        drop(waker);
     }
 }
 
@@ -93,6 +100,6 @@ pub(super) fn show(parked: &Mutex<Parked>, show: &mut impl FnMut(&Line)) {
 
 impl Parked {
     fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.places.iter().flatten()
+        self.places.iter().filter(|entry| entry.taken)
     }
 }
