@@ -65,17 +65,24 @@ async fn five_reloads_under_load_keep_the_unit_active_and_lose_nothing() {
 
 #[tokio::test]
 async fn a_stop_answers_what_is_in_flight_in_every_generation_and_is_done_in_time() {
-    let Some(service) = install("", "") else {
-        return;
-    };
+    for change in ["ExecStop=", "ExecStop=\nNotifyAccess=main"] {
+        let Some(service) = install("", change) else {
+            return;
+        };
+        stop_while_the_old_process_drains(&service).await;
+    }
+}
+
+/// What serves is still its predecessor's child then; systemd waits, for it is not alone in its unit.
+async fn stop_while_the_old_process_drains(service: &Service) {
     service.start();
     let mut old = Wire::open(service.addr).await;
     old.get("/slow?ms=4000").await;
-    in_flight(&service, 1).await;
-    reload(&service).await;
+    in_flight(service, 1).await;
+    reload(service).await;
     let mut new = Wire::open(service.addr).await;
     new.get("/slow?ms=2500").await;
-    in_flight(&service, 1).await;
+    in_flight(service, 1).await;
 
     let stop = service.order("stop");
     let (stopped, old, new) = tokio::join!(stop, old.rest(), new.rest());
@@ -100,25 +107,62 @@ async fn in_flight(service: &Service, n: u64) {
     .await;
 }
 
-/// What serves then is no child of systemd's by systemd's books, which kills such a process right behind its TERM.
+/// What serves then was no child of systemd's when it became the main process; such a one it kills right behind its TERM.
 #[tokio::test]
-async fn a_stop_after_a_reload_drains_like_one_before() {
-    let Some(service) = install("", "") else {
-        return;
-    };
-    service.start();
-    reload(&service).await;
-    let main = service.main_pid();
-    until("the old process is gone", async || service.pids() == [main]).await;
-    let mut slow = Wire::open(service.addr).await;
-    slow.get("/slow?ms=1500").await;
-    in_flight(&service, 1).await;
+async fn a_stop_after_reloads_drains_like_one_before() {
+    for access in ["NotifyAccess=all", "NotifyAccess=main"] {
+        let Some(service) = install("", &format!("{SIMPLE}\n{access}")) else {
+            return;
+        };
+        service.start();
+        for _ in 0..3 {
+            reload_and_be_alone(&service).await;
+        }
+        let mut slow = Wire::open(service.addr).await;
+        slow.get("/slow?ms=1500").await;
+        in_flight(&service, 1).await;
 
-    let (stopped, slow) = tokio::join!(service.order("stop"), slow.rest());
-    assert!(stopped.status.success());
-    assert!(slow.in_order().ends_with("ok\n"));
-    assert_eq!(service.property("ActiveState"), "inactive");
-    assert_eq!(service.property("Result"), "success");
+        let (stopped, slow) = tokio::join!(service.order("stop"), slow.rest());
+        assert!(stopped.status.success());
+        assert!(slow.in_order().ends_with("ok\n"), "{access}");
+        assert_eq!(service.property("ActiveState"), "inactive");
+        assert_eq!(service.property("Result"), "success");
+    }
+}
+
+/// What somebody writes who has not read our units.
+const SIMPLE: &str = "ExecStop=\nExecReload=\nExecReload=/bin/kill -HUP $MAINPID";
+
+/// Until the process before is gone, and the unit is the one's that serves.
+async fn reload_and_be_alone(service: &Service) {
+    let before = service.main_pid();
+    reload(service).await;
+    until("the old process is gone", async || {
+        service.pids().len() == 1 && service.pids() != [before]
+    })
+    .await;
+    service.until("ActiveState", "active").await;
+    service.assert_untouched(serves(service).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_after_a_reload_is_a_crash_of_the_unit() {
+    for access in ["NotifyAccess=all", "NotifyAccess=main"] {
+        let Some(service) = install("", &format!("{SIMPLE}\n{access}")) else {
+            return;
+        };
+        service.start();
+        reload_and_be_alone(&service).await;
+        let loops = Loops::fresh(service.addr);
+        loops.answer(50).await;
+        service.kill("KILL", service.main_pid());
+        service.until("NRestarts", "1").await;
+        service.until("ActiveState", "active").await;
+        loops.answer(50).await;
+        assert_eq!(serves(&service).await, service.main_pid());
+        let tally = loops.stop().await;
+        assert_eq!(tally.refused, 0, "{tally:?}");
+    }
 }
 
 /// The drain outlasts the unit's timeout, and asks for the time it needs.

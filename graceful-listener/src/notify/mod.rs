@@ -3,6 +3,7 @@
 
 mod main_pid;
 mod socket;
+mod stand_in;
 mod state;
 mod store;
 mod watchdog;
@@ -23,6 +24,7 @@ pub(crate) const VARIABLES: [&str; 3] = [SOCKET, watchdog::PID, watchdog::USEC];
 const SOCKET: &str = "NOTIFY_SOCKET";
 
 pub(crate) use self::main_pid::{Claim, MainPid};
+pub(crate) use self::stand_in::StandIn;
 pub(crate) use self::store::{is_called, is_stored, stored_as};
 pub(crate) use self::watchdog::{PID as WATCHDOG_PID, is_ours as watchdog_is_ours};
 
