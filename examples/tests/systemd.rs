@@ -65,7 +65,7 @@ async fn five_reloads_under_load_keep_the_unit_active_and_lose_nothing() {
 
 #[tokio::test]
 async fn a_stop_answers_what_is_in_flight_in_every_generation_and_is_done_in_time() {
-    for change in ["ExecStop=", "ExecStop=\nNotifyAccess=main"] {
+    for change in ["", "NotifyAccess=main"] {
         let Some(service) = install("", change) else {
             return;
         };
@@ -96,6 +96,38 @@ async fn stop_while_the_old_process_drains(service: &Service) {
         );
     }
     assert_eq!(service.property("ActiveState"), "inactive");
+    assert_eq!(service.property("Result"), "success");
+}
+
+/// When the main process has ended, whoever is left in the unit is told to end once more.
+#[tokio::test]
+async fn a_stop_answers_what_an_older_generation_still_has_when_the_main_process_ends() {
+    let Some(service) = install("", SIMPLE) else {
+        return;
+    };
+    service.start();
+    let first = service.main_pid();
+    let mut old = Wire::open(service.addr).await;
+    old.get("/slow?ms=9000").await;
+    in_flight(&service, 1).await;
+    let mut before = first;
+    for _ in 0..2 {
+        reload(&service).await;
+        until("the next one serves", async || {
+            serves(&service).await != before
+        })
+        .await;
+        before = serves(&service).await;
+        until("of those before only the first is left", async || {
+            service.pids().len() == 2
+        })
+        .await;
+    }
+    assert!(service.pids().contains(&first));
+
+    let (stopped, old) = tokio::join!(service.order("stop"), old.rest());
+    assert!(stopped.status.success());
+    assert!(old.in_order().ends_with("ok\n"));
     assert_eq!(service.property("Result"), "success");
 }
 
@@ -131,7 +163,7 @@ async fn a_stop_after_reloads_drains_like_one_before() {
 }
 
 /// What somebody writes who has not read our units.
-const SIMPLE: &str = "ExecStop=\nExecReload=\nExecReload=/bin/kill -HUP $MAINPID";
+const SIMPLE: &str = "ExecReload=\nExecReload=/bin/kill -HUP $MAINPID";
 
 /// Until the process before is gone, and the unit is the one's that serves.
 async fn reload_and_be_alone(service: &Service) {
@@ -142,7 +174,43 @@ async fn reload_and_be_alone(service: &Service) {
     })
     .await;
     service.until("ActiveState", "active").await;
-    service.assert_untouched(serves(service).await);
+    let main = serves(service).await;
+    service.until("MainPID", &main.to_string()).await;
+    service.assert_untouched(main);
+    until("no child of it, dead or alive", async || {
+        let children = ["ps", "--ppid", &main.to_string(), "--format", "pid="];
+        service.systemd.run(&children).stdout.is_empty()
+    })
+    .await;
+}
+
+/// Of three generations the oldest ends first, so that the second is systemd's child from then on, but not the main process.
+#[tokio::test]
+async fn a_process_that_has_handed_over_does_not_take_the_unit_back() {
+    let Some(service) = install("", SIMPLE) else {
+        return;
+    };
+    service.start();
+    let mut before = service.main_pid();
+    let mut slow = Vec::new();
+    for ms in [3000, 6000] {
+        let mut client = Wire::open(service.addr).await;
+        client.get(&format!("/slow?ms={ms}")).await;
+        in_flight(&service, 1).await;
+        slow.push(client);
+        reload(&service).await;
+        until("the next one serves", async || {
+            serves(&service).await != before
+        })
+        .await;
+        before = serves(&service).await;
+    }
+    for (left, mut client) in [2, 1].into_iter().zip(slow) {
+        assert!(client.read_until("ok\n").await.contains("200 OK"));
+        until("its process is gone", async || service.pids().len() == left).await;
+        sleep(Duration::from_millis(300)).await;
+        service.assert_untouched(before);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -116,3 +116,8 @@ fn stand_in(life: BorrowedFd<'_>, manager: &SocketAddrUnix, message: &[u8]) -> R
         false => Err(Errno::PIPE),
     }
 }
+
+/// With the sender of a message and with /proc, which only Linux has.
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests;
