@@ -105,30 +105,52 @@ async fn a_stop_answers_what_an_older_generation_still_has_when_the_main_process
     let Some(service) = install("", SIMPLE) else {
         return;
     };
+    let old = first_and_third_generation(&service).await;
+    let (stopped, old) = tokio::join!(service.order("stop"), old.rest());
+    assert!(stopped.status.success());
+    assert!(old.in_order().ends_with("ok\n"));
+    assert_eq!(service.property("Result"), "success");
+}
+
+/// The one between that could take over is gone.
+#[tokio::test]
+async fn a_crash_beside_an_older_generation_is_mended_when_that_has_drained() {
+    let Some(service) = install("", SIMPLE) else {
+        return;
+    };
+    let old = first_and_third_generation(&service).await;
+    service.kill("KILL", service.main_pid());
+    assert!(old.rest().await.in_order().ends_with("ok\n"));
+    service.until("NRestarts", "1").await;
+    service.until("ActiveState", "active").await;
+    assert_eq!(serves(&service).await, service.main_pid());
+}
+
+/// Starts the service and reloads it twice: a slow request keeps the first process, and nothing the second.
+async fn first_and_third_generation(service: &Service) -> Wire {
     service.start();
     let first = service.main_pid();
-    let mut old = Wire::open(service.addr).await;
-    old.get("/slow?ms=9000").await;
-    in_flight(&service, 1).await;
-    let mut before = first;
+    let mut slow = Wire::open(service.addr).await;
+    slow.get("/slow?ms=9000").await;
+    in_flight(service, 1).await;
     for _ in 0..2 {
-        reload(&service).await;
-        until("the next one serves", async || {
-            serves(&service).await != before
-        })
-        .await;
-        before = serves(&service).await;
-        until("of those before only the first is left", async || {
+        reload_until_another_serves(service).await;
+        until("of those before the first is left", async || {
             service.pids().len() == 2
         })
         .await;
     }
     assert!(service.pids().contains(&first));
+    slow
+}
 
-    let (stopped, old) = tokio::join!(service.order("stop"), old.rest());
-    assert!(stopped.status.success());
-    assert!(old.in_order().ends_with("ok\n"));
-    assert_eq!(service.property("Result"), "success");
+async fn reload_until_another_serves(service: &Service) {
+    let before = serves(service).await;
+    reload(service).await;
+    until("the next one serves", async || {
+        serves(service).await != before
+    })
+    .await;
 }
 
 /// Waits until so many requests are in flight.
@@ -191,25 +213,20 @@ async fn a_process_that_has_handed_over_does_not_take_the_unit_back() {
         return;
     };
     service.start();
-    let mut before = service.main_pid();
     let mut slow = Vec::new();
     for ms in [3000, 6000] {
         let mut client = Wire::open(service.addr).await;
         client.get(&format!("/slow?ms={ms}")).await;
         in_flight(&service, 1).await;
         slow.push(client);
-        reload(&service).await;
-        until("the next one serves", async || {
-            serves(&service).await != before
-        })
-        .await;
-        before = serves(&service).await;
+        reload_until_another_serves(&service).await;
     }
+    let main = serves(&service).await;
     for (left, mut client) in [2, 1].into_iter().zip(slow) {
         assert!(client.read_until("ok\n").await.contains("200 OK"));
         until("its process is gone", async || service.pids().len() == left).await;
         sleep(Duration::from_millis(300)).await;
-        service.assert_untouched(before);
+        service.assert_untouched(main);
     }
 }
 

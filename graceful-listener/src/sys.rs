@@ -76,7 +76,7 @@ pub(crate) fn pass_through_exec(command: &mut Command, fd: OwnedFd, claim: Optio
 /// Runs `child` in a child process, which is a copy of this one with this thread alone, and ends that with status 0 when
 /// `child` returns. Of the descriptors it has only `keep`, from Linux 5.9 on, and no signal but SIGKILL reaches it.
 ///
-/// The kernel copies the page tables, a few milliseconds for each gigabyte in use, as it does when a successor is started.
+/// The kernel copies the page tables, tens of milliseconds for each gigabyte in use, as it does when a successor is started.
 /// Sharing the memory instead (vfork(2)) would stop this thread until the child ends.
 ///
 /// `child` may only make system calls: no allocation, no lock, no panic (signal-safety(7)). That is for its author to see
@@ -112,7 +112,8 @@ pub(crate) fn fork(keep: BorrowedFd<'_>, child: impl FnOnce()) -> io::Result<Pid
 /// In a child that uses no other: a connection that the parent closes must be closed. An older Linux refuses.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn close_all_but(keep: RawFd) {
-    for (first, last) in [(0, keep - 1), (keep + 1, RawFd::MAX)] {
+    let around = [(0, keep - 1), (keep + 1, RawFd::MAX)];
+    for (first, last) in around.into_iter().filter(|(first, last)| first <= last) {
         // SAFETY: of the descriptors that are closed none is used in this process from here on. close_range(2).
         unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     }

@@ -326,23 +326,23 @@ pub fn leave() {
     }
 }
 
-/// Waits, without bound, until the predecessor that started this process has ended, and has the service manager see then
-/// that this process is its own child.
+/// Waits, without bound, until the predecessor that started this process has ended, and then has the service manager
+/// see that this process is its own child.
 ///
-/// It was the predecessor's child when it became the main process of its unit, and systemd asks only of a *new* main process
-/// whose child it is. For another's it does not wait between SIGTERM and SIGKILL, and all that is in flight is lost. So a
-/// child of this process, forked for that, is the main process for a moment: `MAINPID=` twice, with `NotifyAccess=main` as
-/// well as with `all`. If that fails, this process serves on as it was.
+/// It was the predecessor's child when it became the main process of its unit, and systemd asks only of a *new* main
+/// process whose child that is. For another's child it does not wait between SIGTERM and SIGKILL, and what is in flight
+/// is lost. So a child of this process, forked for that, is the main process for a moment (`MAINPID=` twice), with
+/// `NotifyAccess=main` as well as with `all`. If that fails, this process serves on as it was.
 ///
-/// `graceful_server` does it; under another server spawn it when this process serves. Without `NOTIFY_SOCKET`, without a predecessor, or with one that
-/// did not start this process or is its supervisor, nothing is done. Neither is it for a process that has handed over by
-/// then, and with an attempt under way it waits for its outcome.
+/// `graceful_server` does it; under another server spawn it when this process serves. Nothing is done without
+/// `NOTIFY_SOCKET`, without a predecessor, or with one that did not start this process or is its supervisor; nor once this
+/// process has handed over in its turn. While a hand-over is being tried its outcome is waited for.
 ///
-/// What is not covered: a stop in the moment between the end of the predecessor and this, and a signal to the main process in
-/// the moment in which that is the other one, which takes no notice of it.
+/// What is not covered: a stop in the moment between the end of the predecessor and this; and a signal to the main process
+/// while that is the child, which takes no notice of it.
 ///
-/// The fork copies the page tables, a few milliseconds for each gigabyte in use, and blocks its thread meanwhile; as long
-/// as the child does not get to speak, a second at the most.
+/// It blocks its thread for the fork, which copies the page tables, tens of milliseconds for each gigabyte in use, and until
+/// the child has spoken, a second at the most.
 ///
 /// # Cancel safety
 ///
