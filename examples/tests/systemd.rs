@@ -65,17 +65,24 @@ async fn five_reloads_under_load_keep_the_unit_active_and_lose_nothing() {
 
 #[tokio::test]
 async fn a_stop_answers_what_is_in_flight_in_every_generation_and_is_done_in_time() {
-    let Some(service) = install("", "") else {
-        return;
-    };
+    for change in ["", "NotifyAccess=main"] {
+        let Some(service) = install("", change) else {
+            return;
+        };
+        stop_while_the_old_process_drains(&service).await;
+    }
+}
+
+/// What serves is still its predecessor's child then; systemd waits, for it is not alone in its unit.
+async fn stop_while_the_old_process_drains(service: &Service) {
     service.start();
     let mut old = Wire::open(service.addr).await;
     old.get("/slow?ms=4000").await;
-    in_flight(&service, 1).await;
-    reload(&service).await;
+    in_flight(service, 1).await;
+    reload(service).await;
     let mut new = Wire::open(service.addr).await;
     new.get("/slow?ms=2500").await;
-    in_flight(&service, 1).await;
+    in_flight(service, 1).await;
 
     let stop = service.order("stop");
     let (stopped, old, new) = tokio::join!(stop, old.rest(), new.rest());
@@ -92,6 +99,60 @@ async fn a_stop_answers_what_is_in_flight_in_every_generation_and_is_done_in_tim
     assert_eq!(service.property("Result"), "success");
 }
 
+/// When the main process has ended, whoever is left in the unit is told to end once more.
+#[tokio::test]
+async fn a_stop_answers_what_an_older_generation_still_has_when_the_main_process_ends() {
+    let Some(service) = install("", SIMPLE) else {
+        return;
+    };
+    let old = first_and_third_generation(&service).await;
+    let (stopped, old) = tokio::join!(service.order("stop"), old.rest());
+    assert!(stopped.status.success());
+    assert!(old.in_order().ends_with("ok\n"));
+    assert_eq!(service.property("Result"), "success");
+}
+
+/// The one between that could take over is gone.
+#[tokio::test]
+async fn a_crash_beside_an_older_generation_is_mended_when_that_has_drained() {
+    let Some(service) = install("", SIMPLE) else {
+        return;
+    };
+    let old = first_and_third_generation(&service).await;
+    service.kill("KILL", service.main_pid());
+    assert!(old.rest().await.in_order().ends_with("ok\n"));
+    service.until("NRestarts", "1").await;
+    service.until("ActiveState", "active").await;
+    assert_eq!(serves(&service).await, service.main_pid());
+}
+
+/// Starts the service and reloads it twice: a slow request keeps the first process, and nothing the second.
+async fn first_and_third_generation(service: &Service) -> Wire {
+    service.start();
+    let first = service.main_pid();
+    let mut slow = Wire::open(service.addr).await;
+    slow.get("/slow?ms=9000").await;
+    in_flight(service, 1).await;
+    for _ in 0..2 {
+        reload_until_another_serves(service).await;
+        until("of those before the first is left", async || {
+            service.pids().len() == 2
+        })
+        .await;
+    }
+    assert!(service.pids().contains(&first));
+    slow
+}
+
+async fn reload_until_another_serves(service: &Service) {
+    let before = serves(service).await;
+    reload(service).await;
+    until("the next one serves", async || {
+        serves(service).await != before
+    })
+    .await;
+}
+
 /// Waits until so many requests are in flight.
 async fn in_flight(service: &Service, n: u64) {
     until(&format!("{n} requests in flight"), async || {
@@ -100,25 +161,93 @@ async fn in_flight(service: &Service, n: u64) {
     .await;
 }
 
-/// What serves then is no child of systemd's by systemd's books, which kills such a process right behind its TERM.
+/// What serves then was no child of systemd's when it became the main process; such a one it kills right behind its TERM.
 #[tokio::test]
-async fn a_stop_after_a_reload_drains_like_one_before() {
-    let Some(service) = install("", "") else {
+async fn a_stop_after_reloads_drains_like_one_before() {
+    for access in ["NotifyAccess=all", "NotifyAccess=main"] {
+        let Some(service) = install("", &format!("{SIMPLE}\n{access}")) else {
+            return;
+        };
+        service.start();
+        for _ in 0..3 {
+            reload_and_be_alone(&service).await;
+        }
+        let mut slow = Wire::open(service.addr).await;
+        slow.get("/slow?ms=1500").await;
+        in_flight(&service, 1).await;
+
+        let (stopped, slow) = tokio::join!(service.order("stop"), slow.rest());
+        assert!(stopped.status.success());
+        assert!(slow.in_order().ends_with("ok\n"), "{access}");
+        assert_eq!(service.property("ActiveState"), "inactive");
+        assert_eq!(service.property("Result"), "success");
+    }
+}
+
+/// What somebody writes who has not read our units.
+const SIMPLE: &str = "ExecReload=\nExecReload=/bin/kill -HUP $MAINPID";
+
+/// Until the process before is gone, and the unit is the one's that serves.
+async fn reload_and_be_alone(service: &Service) {
+    let before = service.main_pid();
+    reload(service).await;
+    until("the old process is gone", async || {
+        service.pids().len() == 1 && service.pids() != [before]
+    })
+    .await;
+    service.until("ActiveState", "active").await;
+    let main = serves(service).await;
+    service.until("MainPID", &main.to_string()).await;
+    service.assert_untouched(main);
+    until("no child of it, dead or alive", async || {
+        let children = ["ps", "--ppid", &main.to_string(), "--format", "pid="];
+        service.systemd.run(&children).stdout.is_empty()
+    })
+    .await;
+}
+
+/// Of three generations the oldest ends first, so that the second is systemd's child from then on, but not the main process.
+#[tokio::test]
+async fn a_process_that_has_handed_over_does_not_take_the_unit_back() {
+    let Some(service) = install("", SIMPLE) else {
         return;
     };
     service.start();
-    reload(&service).await;
-    let main = service.main_pid();
-    until("the old process is gone", async || service.pids() == [main]).await;
-    let mut slow = Wire::open(service.addr).await;
-    slow.get("/slow?ms=1500").await;
-    in_flight(&service, 1).await;
+    let mut slow = Vec::new();
+    for ms in [3000, 6000] {
+        let mut client = Wire::open(service.addr).await;
+        client.get(&format!("/slow?ms={ms}")).await;
+        in_flight(&service, 1).await;
+        slow.push(client);
+        reload_until_another_serves(&service).await;
+    }
+    let main = serves(&service).await;
+    for (left, mut client) in [2, 1].into_iter().zip(slow) {
+        assert!(client.read_until("ok\n").await.contains("200 OK"));
+        until("its process is gone", async || service.pids().len() == left).await;
+        sleep(Duration::from_millis(300)).await;
+        service.assert_untouched(main);
+    }
+}
 
-    let (stopped, slow) = tokio::join!(service.order("stop"), slow.rest());
-    assert!(stopped.status.success());
-    assert!(slow.in_order().ends_with("ok\n"));
-    assert_eq!(service.property("ActiveState"), "inactive");
-    assert_eq!(service.property("Result"), "success");
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_after_a_reload_is_a_crash_of_the_unit() {
+    for access in ["NotifyAccess=all", "NotifyAccess=main"] {
+        let Some(service) = install("", &format!("{SIMPLE}\n{access}")) else {
+            return;
+        };
+        service.start();
+        reload_and_be_alone(&service).await;
+        let loops = Loops::fresh(service.addr);
+        loops.answer(50).await;
+        service.kill("KILL", service.main_pid());
+        service.until("NRestarts", "1").await;
+        service.until("ActiveState", "active").await;
+        loops.answer(50).await;
+        assert_eq!(serves(&service).await, service.main_pid());
+        let tally = loops.stop().await;
+        assert_eq!(tally.refused, 0, "{tally:?}");
+    }
 }
 
 /// The drain outlasts the unit's timeout, and asks for the time it needs.

@@ -35,6 +35,9 @@ async fn main() -> io::Result<()> {
         lent.local_addr()
     );
 
+    // Under systemd, so that a stop waits for this process as for the first one.
+    tokio::spawn(graceful_listener::reparented());
+
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serve = axum::serve(listener, app).with_graceful_shutdown(async { _ = stopped.await });
     let server = tokio::spawn(serve.into_future());

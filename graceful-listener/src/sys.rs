@@ -1,5 +1,6 @@
 //! The only room of the workspace with `unsafe` in it: the two operations of a hand-over by
-//! exec that no safe interface can offer, and a question to a socket. Guards laws 8 and 12.
+//! exec that no safe interface can offer, a fork without exec, and a question to a socket. Guards
+//! laws 8 and 12.
 
 #![allow(
     unsafe_code,
@@ -7,10 +8,12 @@
 )]
 
 use std::io;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::process::Pid;
 use tokio::process::Command;
 
 use crate::notify::Claim;
@@ -69,6 +72,55 @@ pub(crate) fn pass_through_exec(command: &mut Command, fd: OwnedFd, claim: Optio
     // from an errno is a plain number. signal-safety(7).
     unsafe { command.pre_exec(between) };
 }
+
+/// Runs `child` in a child process, which is a copy of this one with this thread alone, and ends that with status 0 when
+/// `child` returns. Of the descriptors it has only `keep`, from Linux 5.9 on, and no signal but SIGKILL reaches it.
+///
+/// The kernel copies the page tables, tens of milliseconds for each gigabyte in use, as it does when a successor is started.
+/// Sharing the memory instead (vfork(2)) would stop this thread until the child ends.
+///
+/// `child` may only make system calls: no allocation, no lock, no panic (signal-safety(7)). That is for its author to see
+/// to, and why this is for [`StandIn`](crate::notify::StandIn) alone.
+///
+/// # Errors
+///
+/// Those of fork(2).
+pub(crate) fn fork(keep: BorrowedFd<'_>, child: impl FnOnce()) -> io::Result<Pid> {
+    let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: it writes the set that it is given. sigfillset(3).
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // So that no handler of this program runs in the child.
+    // SAFETY: the first set was written above, the second is written here. pthread_sigmask(3).
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    // SAFETY: what follows in the child are system calls until it ends. fork(2), signal-safety(7).
+    let forked = unsafe { libc::fork() };
+    if forked == 0 {
+        close_all_but(keep.as_raw_fd());
+        child();
+        // SAFETY: it runs no destructors and no handlers of this program. _exit(2).
+        unsafe { libc::_exit(0) };
+    }
+    let failed = io::Error::last_os_error();
+    // SAFETY: the set is the one that was written above. pthread_sigmask(3).
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    match forked {
+        1.. => Pid::from_raw(forked).ok_or(failed),
+        _ => Err(failed),
+    }
+}
+
+/// In a child that uses no other: a connection that the parent closes must be closed. An older Linux refuses.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn close_all_but(keep: RawFd) {
+    let around = [(0, keep - 1), (keep + 1, RawFd::MAX)];
+    for (first, last) in around.into_iter().filter(|(first, last)| first <= last) {
+        // SAFETY: of the descriptors that are closed none is used in this process from here on. close_range(2).
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn close_all_but(_keep: RawFd) {}
 
 /// How many bytes the peer's system has not acknowledged yet: SIOCOUTQ, tcp(7) and unix(7). An error where it cannot be
 /// asked, or has another number.

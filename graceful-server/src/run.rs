@@ -14,7 +14,7 @@ use crate::{
 
 mod succession;
 
-use self::succession::{Attempt, cut_after, gone, overhear, parted};
+use self::succession::{Attempt, cut_after, gone, overhear, parted, reparented};
 
 pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     #[cfg(feature = "tls")]
@@ -41,6 +41,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     graceful_listener::expect_replacement();
     let aside = Aside::new(aside, &http, serve.timeouts);
     let mut watched = std::pin::pin!(aside.watch());
+    let mut reparented = std::pin::pin!(reparented());
     let acceptor = Acceptor::new(endpoints, tracker.clone(), http);
     let control = Control::new(serve.control, tracker.clone(), restarts.0.clone());
     let mut server = Server::new(
@@ -91,6 +92,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
                 return Ok(report);
             }
             () = &mut watched => {}
+            () = &mut reparented => {}
             () = tracker.reached(Phase::Draining), if accepting.is_some() && !*sealing => server.seal(),
             () = sleep(RESEAL), if *sealing => server.seal(),
             Some(ask) = restarts.1.recv() => server.attempt(None, ask),

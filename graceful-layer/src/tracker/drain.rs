@@ -296,12 +296,14 @@ impl Stop {
     }
 
     /// Takes a step for each delivery of the signal. The first says "stop": if a command has said so before, it is nothing
-    /// new, but that the stop can no longer be reclaimed.
+    /// new, but that the stop can no longer be reclaimed. After a hand-over neither is the second: systemd says it to all of
+    /// a unit, and once more to those that are left when the main process has ended.
     fn hear(&mut self, phase: Phase) {
         let fresh = self.signal.level().saturating_sub(self.heard);
-        let first = self.heard == self.forgiven;
         let begun = phase.max(self.wanted()) > Phase::Serving;
-        let known = u32::from(first && begun).min(fresh);
+        let nothing_new = u32::from(begun) + u32::from(self.tracker.is_handed_over());
+        let before = self.heard - self.forgiven;
+        let known = nothing_new.saturating_sub(before).min(fresh);
         if fresh == 0 {
             return;
         }

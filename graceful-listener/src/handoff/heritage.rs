@@ -48,6 +48,8 @@ impl Heritage {
 #[derive(Debug, Default)]
 pub(super) struct Legacy {
     pub(super) generation: u32,
+    /// Who gives it.
+    pub(super) from: u32,
     /// Whether a supervisor gives it.
     pub(super) worker: bool,
     /// Whether another worker serves that supervisor meanwhile.
@@ -147,6 +149,7 @@ fn greet(channel: &Channel, worker: Option<u32>) -> Result<Option<Legacy>, Hando
     let states = receive_state(channel, deadline, &mut relieves)?.unwrap_or_default();
     Ok(Some(Legacy {
         generation,
+        from: theirs.pid,
         worker: worker.is_some(),
         relieves,
         delivered,

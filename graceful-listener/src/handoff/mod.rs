@@ -45,7 +45,7 @@ pub use self::frame::fuzz_frame;
 pub use self::moving::{Mover, Moving, Turn};
 pub use self::news::{Moved, News, news, take_connections};
 pub use self::predecessor::{
-    decline, extend, generation, hurry, is_beside, is_worker, leave, ready,
+    decline, extend, generation, hurry, is_beside, is_worker, leave, ready, reparented,
 };
 pub use self::state::{InheritedState, inherited_state};
 pub use self::successor::{Beside, Handover, Successor, SuccessorBuilder};

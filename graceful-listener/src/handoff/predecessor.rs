@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rustix::process::getppid;
 use tokio::sync::OnceCell;
 
 use super::asking::Questions;
@@ -12,9 +13,11 @@ use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::Frame;
 use super::heritage::{Delivered, Heritage, Legacy, heritage};
+use super::life::Life;
+use super::process;
 use super::state::InheritedState;
 use crate::env::ChannelFd;
-use crate::{inherited, log};
+use crate::{Notify, inherited, log};
 
 /// The process that started this one and has its listeners.
 #[derive(Debug)]
@@ -22,6 +25,7 @@ pub(crate) struct Predecessor {
     /// Stays open for the life of this process: its end tells the predecessor that we died.
     pub(super) channel: Arc<Channel>,
     generation: u32,
+    pid: u32,
     /// Whether it is a supervisor, which stays.
     pub(super) supervises: bool,
     /// Whether another worker of that supervisor serves until COMMIT.
@@ -70,6 +74,7 @@ impl Predecessor {
         Self {
             channel: Arc::new(channel),
             generation: legacy.generation,
+            pid: legacy.from,
             names: legacy.delivered.iter().map(name).collect(),
             service: (0..)
                 .zip(&legacy.delivered)
@@ -319,6 +324,46 @@ pub fn leave() {
             predecessor.tell_all(&Frame::Leave);
         }
     }
+}
+
+/// Waits, without bound, until the predecessor that started this process has ended, and then has the service manager
+/// see that this process is its own child.
+///
+/// It was the predecessor's child when it became the main process of its unit, and systemd asks only of a *new* main
+/// process whose child that is. For another's child it does not wait between SIGTERM and SIGKILL, and what is in flight
+/// is lost. So a child of this process, forked for that, is the main process for a moment (`MAINPID=` twice), with
+/// `NotifyAccess=main` as well as with `all`. If that fails, this process serves on as it was.
+///
+/// `graceful_server` does it; under another server spawn it when this process serves. Nothing is done without
+/// `NOTIFY_SOCKET`, without a predecessor, or with one that did not start this process or is its supervisor; nor once this
+/// process has handed over in its turn. While a hand-over is being tried its outcome is waited for.
+///
+/// What is not covered: a stop in the moment between the end of the predecessor and this; and a signal to the main process
+/// while that is the child, which takes no notice of it.
+///
+/// It blocks its thread for the fork, which copies the page tables, tens of milliseconds for each gigabyte in use, and until
+/// the child has spoken, a second at the most.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves everything as it was, or done. The child may be left as a zombie until this process ends.
+///
+/// # References
+///
+/// `service_set_main_pid` in systemd's `src/core/service.c`
+pub async fn reparented() {
+    let Heritage::Predecessor(predecessor) = heritage() else {
+        return;
+    };
+    if predecessor.asked || predecessor.supervises || !Notify::from_env().is_enabled() {
+        return;
+    }
+    let mut life = Life::of_stranger(predecessor.pid);
+    // It still was the parent when it was looked up, so that this is the right process.
+    if getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()) == Some(predecessor.pid) {
+        _ = life.ended().await;
+    }
+    process::take_main_place().await;
 }
 
 /// Whether a supervisor started this process as its worker

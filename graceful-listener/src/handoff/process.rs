@@ -1,10 +1,15 @@
 //! The one state machine of this process, and who the successor is.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::error::HandoffError;
+use super::life::Life;
 use super::machine::{Action, Event, State};
-use crate::notify::MainPid;
+use crate::Notify;
+use crate::notify::{MainPid, StandIn};
 
 #[derive(Debug)]
 struct Process {
@@ -59,6 +64,40 @@ fn main_pid(before: State, next: State, child: Option<u32>) -> Option<MainPid> {
         _ => None,
     }
 }
+
+/// Becomes the main process once more, by way of a stand-in. Not while an attempt is under way: its successor has said that
+/// it is the main process; nor after COMMIT, when it is.
+pub(super) async fn take_main_place() {
+    let manager = Notify::from_env();
+    let stand_in = loop {
+        match while_running(|| StandIn::change_places(&manager)) {
+            Ok(stand_in) => break stand_in,
+            Err(State::Draining) => return,
+            Err(_) => sleep(LOOK).await,
+        }
+    };
+    match stand_in {
+        Ok(stand_in) => {
+            if let Some(mut life) = Life::of_adopted(stand_in.pid) {
+                // Whoever waits for all children of this process may have been faster.
+                let _ = life.ended().await;
+            }
+        }
+        Err(_error) => crate::log::not_notified(&_error),
+    }
+}
+
+/// Does something before an attempt can begin; or the state, if one has.
+fn while_running<T>(act: impl FnOnce() -> T) -> Result<T, State> {
+    let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    match process.state {
+        State::Running => Ok(act()),
+        state => Err(state),
+    }
+}
+
+/// How often it is looked whether an attempt is over.
+const LOOK: Duration = Duration::from_millis(200);
 
 pub(super) fn state() -> State {
     PROCESS.lock().unwrap_or_else(PoisonError::into_inner).state

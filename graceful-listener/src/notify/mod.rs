@@ -3,6 +3,7 @@
 
 mod main_pid;
 mod socket;
+mod stand_in;
 mod state;
 mod store;
 mod watchdog;
@@ -23,6 +24,7 @@ pub(crate) const VARIABLES: [&str; 3] = [SOCKET, watchdog::PID, watchdog::USEC];
 const SOCKET: &str = "NOTIFY_SOCKET";
 
 pub(crate) use self::main_pid::{Claim, MainPid};
+pub(crate) use self::stand_in::StandIn;
 pub(crate) use self::store::{is_called, is_stored, stored_as};
 pub(crate) use self::watchdog::{PID as WATCHDOG_PID, is_ours as watchdog_is_ours};
 
@@ -37,9 +39,8 @@ pub(crate) use self::watchdog::{PID as WATCHDOG_PID, is_ours as watchdog_is_ours
 /// and once more for itself if the successor failed or died. What a program has to say is that it
 /// is ready, reloads or stops; `graceful-server` says that, too.
 ///
-/// A unit that is reloaded by a hand-over needs an `ExecStop=` that tells the main process and waits for it, as those in
-/// `deploy/systemd` of the repository have: for one that was another process's child when it became the main one,
-/// systemd does not wait between SIGTERM and SIGKILL.
+/// For a process that was another's child when it became the main one, systemd does not wait between SIGTERM and SIGKILL. So a
+/// successor has it look again when the predecessor has ended: [`reparented`](crate::reparented).
 ///
 /// What is not covered: `vsock:` addresses, which systemd gives to virtual machines.
 ///

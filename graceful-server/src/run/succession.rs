@@ -315,3 +315,9 @@ pub(super) async fn parted(beside: &mut Option<Beside>) -> Option<ExitStatus> {
         None => pending().await,
     }
 }
+
+/// Never ready.
+pub(super) async fn reparented() {
+    graceful_listener::reparented().await;
+    pending().await
+}
