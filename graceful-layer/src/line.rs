@@ -6,6 +6,9 @@ use http::{Method, Request, Version, uri::PathAndQuery};
 
 use crate::state::Cell;
 
+/// Bytes of a target.
+const LONG: usize = 512;
+
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) method: Method,
@@ -56,10 +59,10 @@ impl Line {
         self.cell = other.cell;
     }
 
-    /// Bytes that its target may have without being allocated anew.
+    /// Whether it takes too much memory to be kept for a next one.
     #[inline]
-    pub(crate) fn capacity(&self) -> usize {
-        self.target.capacity()
+    pub(crate) fn is_long(&self) -> bool {
+        self.target.capacity() > LONG
     }
 
     /// The path without the query, which may carry secrets.

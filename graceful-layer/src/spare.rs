@@ -7,8 +7,6 @@ use crate::record::Record;
 
 /// How many a thread keeps besides the last one: 200 kB, or the streams that ten clients open at once.
 const MOST: u16 = 1_000;
-/// A record whose target takes more bytes is not kept.
-const LONG: usize = 512;
 
 thread_local!(static SPARE: Spare = const { Spare(Cell::new(None)) });
 
@@ -27,7 +25,7 @@ impl Spare {
     fn keep(&self, mut record: Box<Record>) {
         let next = self.0.take();
         let behind = next.as_ref().map_or(0, |next| next.behind + 1);
-        if behind > MOST || record.line.capacity() > LONG {
+        if behind > MOST || record.line.is_long() {
             self.0.set(next);
             return;
         }
@@ -81,7 +79,7 @@ mod tests {
             records.into_iter().for_each(Record::finish);
             assert_eq!(kept(), expected);
         }
-        begin(&"/".repeat(LONG + 1)).finish();
+        begin(&"/".repeat(1_000)).finish();
         assert_eq!(kept(), 0);
     }
 }

@@ -77,6 +77,9 @@ impl Drop for Place {
         let mut all = lock(self.parked);
         let entry = &mut all.places[self.index];
         entry.taken = false;
+        if entry.line.is_long() {
+            entry.line = Line::blank(entry.line.cell());
+        }
         let waker = entry.waker.take();
         all.free.push(self.index);
         drop(all);
