@@ -65,7 +65,7 @@ async fn five_reloads_under_load_keep_the_unit_active_and_lose_nothing() {
 
 #[tokio::test]
 async fn a_stop_answers_what_is_in_flight_in_every_generation_and_is_done_in_time() {
-    for change in ["", "NotifyAccess=main"] {
+    for change in ["", "ExecStop=", "ExecStop=\nNotifyAccess=main"] {
         let Some(service) = install("", change) else {
             return;
         };
@@ -185,7 +185,7 @@ async fn a_stop_after_reloads_drains_like_one_before() {
 }
 
 /// What somebody writes who has not read our units.
-const SIMPLE: &str = "ExecReload=\nExecReload=/bin/kill -HUP $MAINPID";
+const SIMPLE: &str = "ExecStop=\nExecReload=\nExecReload=/bin/kill -HUP $MAINPID";
 
 /// Until the process before is gone, and the unit is the one's that serves.
 async fn reload_and_be_alone(service: &Service) {
