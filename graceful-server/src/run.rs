@@ -95,7 +95,12 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
             () = tracker.reached(Phase::Draining), if accepting.is_some() && !*sealing => server.seal(),
             () = sleep(RESEAL), if *sealing => server.seal(),
             Some(ask) = restarts.1.recv() => server.attempt(None, ask),
-            Some(attempt) = attempts.join_next() => server.attempted(attempt),
+            Some(attempt) = attempts.join_next() => {
+                server.attempted(attempt);
+                if server.sealing {
+                    server.seal();
+                }
+            }
             request = control.next() => server.asked(request),
             status = gone(handover) => server.reclaim(status),
             status = parted(beside) => server.parted(status),
@@ -196,13 +201,15 @@ impl Server {
     /// The drain has begun: no more accepts, and no successor that is not there yet.
     fn seal(&mut self) {
         self.attempts.abort_all();
+        // Of one that was not over yet it is not known who accepts. Its end is heard next, and calls this again.
+        let undecided = !self.sealing && !self.attempts.is_empty();
         // A successor that serves beside this one is dismissed with it: the service is to stop.
         self.beside = None;
         graceful_listener::leave();
         if !self.sealing {
             self.manager.sealing(&self.listeners());
         }
-        self.sealing = !self.acceptor.seal();
+        self.sealing = undecided || !self.acceptor.seal();
         if !self.sealing {
             self.accepting = None;
         }

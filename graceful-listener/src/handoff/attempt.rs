@@ -172,7 +172,12 @@ impl Attempt {
         if self.over {
             return;
         }
-        let (state, actions) = process::tell(event);
+        // Marked before anybody can seal what the successor has.
+        let (state, actions) = process::tell_and(event, |actions| {
+            if actions.contains(&Action::HandOver) {
+                self.hand_over();
+            }
+        });
         self.over = state == State::Running;
         log::transition(event, state, self.pid);
         for action in actions {
@@ -219,6 +224,9 @@ impl Attempt {
                 Heard::Frame(_) => continue,
                 Heard::Trouble(error) => self.fail(Event::Lost, error),
                 Heard::Exit(status) => {
+                    if status.is_none() {
+                        process::lose_sight();
+                    }
                     self.tell(Event::Exited);
                     return status;
                 }
@@ -402,13 +410,13 @@ impl Attempt {
             Action::Abort => self.end(Rollback::begin),
             Action::Dismiss => self.end(Rollback::dismiss),
             Action::Await => self.end(|started, _| Rollback::wait(started)),
-            Action::HandOver => self.hand_over(),
+            Action::HandOver => self.say_sole(),
             Action::Reclaim => self
                 .listeners
                 .iter()
                 .for_each(|listener| listener.reclaim()),
-            // For whoever triggers, and for the rollback.
-            Action::RefuseBusy | Action::RefuseHandedOver | Action::Kill => {}
+            // For whoever triggers, for the rollback, and for `process`.
+            Action::RefuseBusy | Action::RefuseHandedOver | Action::Kill | Action::LoseSight => {}
         }
     }
 
@@ -429,6 +437,16 @@ impl Attempt {
         }
         parcels.push((Frame::Delivered, Vec::new()));
         parcels
+    }
+
+    /// Tells the successor of which listeners it will be the last to have once this process is gone.
+    fn say_sole(&self) {
+        let Some(started) = &self.started else { return };
+        let sole = self.listeners.iter().filter(|one| one.is_sole());
+        let names: Vec<_> = sole.map(|one| one.name().to_owned()).collect();
+        if process::knows_who_has_it(0) {
+            started.channel.say_sole(names);
+        }
     }
 
     fn end(&mut self, how: impl FnOnce(Started, String) -> Rollback) {
@@ -457,6 +475,11 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        // What was not true at COMMIT, because our own predecessor drained still, may be by now. From here on there is no
+        // way back to what was handed over.
+        if !self.over && process::state() == State::Draining {
+            self.say_sole();
+        }
         self.tell(Event::Stop);
         if let Some(rollback) = self.rollback.take() {
             rollback.run_in_background();

@@ -12,7 +12,9 @@ use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::Frame;
 use super::heritage::{Delivered, Heritage, Legacy, heritage};
+use super::process;
 use super::state::InheritedState;
+use super::worker;
 use crate::env::ChannelFd;
 use crate::{inherited, log};
 
@@ -51,6 +53,8 @@ pub(crate) struct Predecessor {
     pub(super) elder: Mutex<Option<Arc<Channel>>>,
     /// The predecessor itself has ended.
     pub(super) ended: AtomicBool,
+    /// The names of listeners that nobody else has but it.
+    sole: Mutex<Vec<String>>,
     /// This process ends on purpose.
     pub(super) left: AtomicBool,
     /// Restarts that it was asked for, as a supervisor.
@@ -67,6 +71,8 @@ impl Predecessor {
         };
         let name = |delivered: &Delivered| delivered.record.name.clone();
         let serves = |(_, delivered): &(u32, &Delivered)| delivered.record.serves();
+        let is_worker = |one: &&Delivered| one.record.name.starts_with(worker::NAME);
+        process::workers_came(legacy.delivered.iter().filter(is_worker).count());
         Self {
             channel: Arc::new(channel),
             generation: legacy.generation,
@@ -91,6 +97,7 @@ impl Predecessor {
             relays: AtomicBool::new(false),
             elder: Mutex::default(),
             ended: AtomicBool::new(false),
+            sole: Mutex::default(),
             left: AtomicBool::new(false),
             questions: Questions::default(),
             outcome: OnceCell::new(),
@@ -161,6 +168,33 @@ impl Predecessor {
             let told = Channel::new(relieved).post(&bridge, vec![Arc::new(theirs)]);
             *self.elder() = told.is_ok().then(|| Arc::new(ours));
         }
+    }
+
+    /// It said that nobody has these but itself and this process. A name is believed if all listeners are meant that are
+    /// called so here.
+    pub(super) fn hear_sole(&self, said: &[String]) {
+        let count = |names: &[String], name| names.iter().filter(|one| *one == name).count();
+        let mut sole = self.sole.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in said {
+            if count(said, name) == count(&self.names, name) && !sole.contains(name) {
+                sole.push(name.clone());
+            }
+        }
+    }
+
+    /// Whether nobody from before this process has the listeners called `name` any more. A supervisor has closed its own
+    /// when it says so; another predecessor keeps them until it has ended, and what it said last may not have been heard yet.
+    fn is_sole(&self, name: &str) -> bool {
+        if !self.supervises && !self.channel.is_closed() {
+            return false;
+        }
+        for frame in self.channel.waiting() {
+            if let Frame::Sole { names } = frame {
+                self.hear_sole(&names);
+            }
+        }
+        let sole = self.sole.lock().unwrap_or_else(PoisonError::into_inner);
+        sole.iter().any(|one| one == name)
     }
 
     /// After READY the predecessor may have committed already, so it is too late.
@@ -371,6 +405,11 @@ pub(crate) fn owns() -> bool {
         Heritage::Failed(_) => false,
         Heritage::Nobody | Heritage::Malformed(_) => true,
     }
+}
+
+/// Whether nobody from before this process has the listeners any more that were delivered under `name`.
+pub(crate) fn is_sole(name: &str) -> bool {
+    matches!(heritage(), Heritage::Predecessor(predecessor) if predecessor.is_sole(name))
 }
 
 /// Whether the paths of Unix listeners are this process's to remove: a worker's are its supervisor's, while that lives.

@@ -45,7 +45,9 @@ use self::backoff::Backoff;
 ///
 /// A worker that is no [`serve`](crate::serve), or of an earlier release, is told to go by SIGTERM: no state travels then
 /// and no connection moves. One that hangs is replaced without its state, after five seconds. Between the last worker of a
-/// supervisor that died and the first of the next one nothing moves either. The moment of a stop is the worker's: on TCP, clients that connect in the instant between its last accept and its end are reset.
+/// supervisor that died and the first of the next one nothing moves either. On TCP, clients that connect in the instant between the last accept of a stop and the end of the worker are reset if that
+/// does not know that it is the last to have the listener: another worker drains still, one has crashed, the listener came from a service manager,
+/// or the worker was told to stop by somebody else.
 /// Signals that come within the first milliseconds, before `run` is polled, have their default action. If the supervisor
 /// itself is killed, its worker goes on to serve until it is stopped; as PID 1, it goes with the container. Killed in a
 /// restart, it leaves the worker that served before COMMIT, or the new one after it.

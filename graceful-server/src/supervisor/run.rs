@@ -288,9 +288,14 @@ impl Run {
             asked.failed("the service is stopping");
         }
         self.retry = None;
-        self.supervisor
-            .listeners
-            .retain(|listener| listener.local_addr().as_tcp().is_none());
+        let listeners = std::mem::take(&mut self.supervisor.listeners).into_iter();
+        let is_tcp = |listener: &HandoffListener| listener.local_addr().as_tcp().is_some();
+        let (tcp, others) = listeners.partition(is_tcp);
+        self.supervisor.listeners = others;
+        match self.workers.serving() {
+            Some(worker) => worker.leave_to(tcp),
+            None => drop(tcp),
+        }
         self.workers.expect_the_end(self.supervisor.drain_timeout);
     }
 
