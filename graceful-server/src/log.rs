@@ -38,8 +38,13 @@ mod imp {
         tracing::debug!(target: "graceful_server", connection = id, "connection moved to the successor");
     }
 
-    pub(crate) fn swept(connections: usize) {
-        tracing::debug!(target: "graceful_server", connections, "accept queue swept");
+    pub(crate) fn swept(
+        listener: &graceful_listener::HandoffListener,
+        sealed: bool,
+        connections: usize,
+    ) {
+        let listener = listener.name();
+        tracing::debug!(target: "graceful_server", listener, sealed, connections, "accept queue swept");
     }
 
     pub(crate) fn restart(pid: u32) {
@@ -132,7 +137,7 @@ mod imp {
     pub(crate) fn not_made(_: BoxError) {}
     pub(crate) fn not_accepted(_: impl Debug, _: impl Display, _: u128) {}
     pub(crate) fn moved(_: u64) {}
-    pub(crate) fn swept(_: usize) {}
+    pub(crate) fn swept(_: impl Debug, _: bool, _: usize) {}
     pub(crate) fn restart(_: u32) {}
     pub(crate) fn beside(_: u32) {}
     pub(crate) fn parted(_: impl Debug) {}

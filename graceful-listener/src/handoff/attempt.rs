@@ -439,9 +439,12 @@ impl Attempt {
         parcels
     }
 
-    /// Tells the successor of which listeners it will be the last to have once this process is gone.
+    /// Tells the successor of which listeners it will be the last to have once this process is gone. A supervisor stays.
     fn say_sole(&self) {
         let Some(started) = &self.started else { return };
+        if self.plan.worker.is_some() {
+            return;
+        }
         let sole = self.listeners.iter().filter(|one| one.is_sole());
         let names: Vec<_> = sole.map(|one| one.name().to_owned()).collect();
         if process::knows_who_has_it(0) {

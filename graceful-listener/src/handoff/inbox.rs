@@ -161,6 +161,21 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_can_be_looked_at_and_is_still_taken() {
+        let names = vec!["http".to_owned()];
+        let (sole, leave) = (Frame::Sole { names }, Frame::Leave);
+        let mut inbox = inbox(&leave, []);
+        inbox.bytes.extend(sole.encode());
+        let whole = inbox.bytes.len();
+        inbox.bytes.extend(sole.encode());
+        inbox.bytes.truncate(whole + 3);
+        assert!(inbox.waiting().eq([leave.clone(), sole.clone()]));
+        assert_eq!(inbox.pop().unwrap().unwrap().frame, leave);
+        assert_eq!(inbox.pop().unwrap().unwrap().frame, sole);
+        assert!(inbox.pop().unwrap().is_none());
+    }
+
+    #[test]
     fn listeners_that_are_lost_end_the_hand_over() {
         let record = Record {
             name: "h".to_owned(),

@@ -490,6 +490,59 @@ mod tests {
         assert!(!predecessor.serving.load(Ordering::Acquire));
     }
 
+    /// With listeners of these names.
+    fn delivering(worker: bool, names: &[&str]) -> (Predecessor, Channel) {
+        let delivered = |name: &&str| Delivered {
+            record: Record {
+                name: (*name).to_owned(),
+                index: 0,
+                socket: Socket::Plain,
+            },
+            fd: std::fs::File::open("/dev/null").unwrap().into(),
+        };
+        let legacy = Legacy {
+            worker,
+            delivered: names.iter().map(delivered).collect(),
+            ..Legacy::default()
+        };
+        let (old, new) = Channel::pair().unwrap();
+        (Predecessor::new(Channel::new(new), legacy), old)
+    }
+
+    fn sole(names: &[&str]) -> Frame {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Frame::Sole { names }
+    }
+
+    #[test]
+    fn what_a_predecessor_leaves_is_this_process_s_alone_once_that_has_ended() {
+        let (predecessor, old) = delivering(false, &["http", "admin", "group", "group"]);
+        old.post(&sole(&["http", "group"]), Vec::new()).unwrap();
+        assert!(!predecessor.is_sole("http"), "it may take it back");
+        drop(old);
+        assert!(predecessor.is_sole("http"));
+        assert!(!predecessor.is_sole("admin"), "it was not said");
+        assert!(!predecessor.is_sole("group"), "one of two was not meant");
+    }
+
+    #[tokio::test]
+    async fn a_supervisor_has_closed_what_it_says_is_the_workers_alone() {
+        let (predecessor, supervisor) = delivering(true, &["http", "group", "group"]);
+        assert!(!predecessor.is_sole("http"));
+        let said = sole(&["http", "group", "group"]);
+        supervisor.post(&said, Vec::new()).unwrap();
+        assert!(predecessor.is_sole("http") && predecessor.is_sole("group"));
+        let heard = predecessor.channel.recv().await.unwrap().unwrap().frame;
+        assert_eq!(heard, said, "it was only looked at");
+    }
+
+    #[test]
+    fn that_a_predecessor_has_ended_alone_says_nothing_of_others() {
+        let (predecessor, old) = delivering(false, &["http"]);
+        drop(old);
+        assert!(!predecessor.is_sole("http"));
+    }
+
     /// A worker that is to relieve another: its supervisor, and the other one's end of the channel to that.
     fn relieving() -> (Predecessor, Channel, Channel) {
         let ((old, new), (relieved, fd)) = (Channel::pair().unwrap(), Channel::pair().unwrap());

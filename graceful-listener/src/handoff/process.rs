@@ -75,12 +75,10 @@ pub(super) fn tell_and(event: Event, then: impl FnOnce(&[Action])) -> (State, &'
 }
 
 /// Runs `seal` if nobody but this process accepts, or may at any moment, from what is not marked as handed over. No attempt
-/// goes on meanwhile.
-pub(crate) fn while_alone(seal: impl FnOnce()) {
+/// goes on meanwhile. Returns whether it was done.
+pub(crate) fn while_alone(seal: impl FnOnce() -> bool) -> bool {
     let process = process();
-    if process.knows(0) && process.state.is_settled() {
-        seal();
-    }
+    process.knows(0) && process.state.is_settled() && seal()
 }
 
 /// Whether nobody can have what was handed over but the successor that serves, and so many workers.
@@ -131,6 +129,20 @@ pub(super) fn started(pid: u32, is_next_main: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_what_was_handed_over_is_known_while_every_worker_is_accounted_for() {
+        let mut process = Process {
+            state: State::Running,
+            successor: 0,
+            child: None,
+            workers: 1,
+            lost_sight: false,
+        };
+        assert!(process.knows(1) && !process.knows(0) && !process.knows(2));
+        process.lost_sight = true;
+        assert!(!process.knows(1));
+    }
 
     #[test]
     fn the_manager_hears_of_the_successor_before_it_accepts_and_of_us_when_it_is_gone() {

@@ -126,24 +126,23 @@ impl Shared {
     }
 
     /// Guards law 8: whoever else might accept would be refused his clients.
-    pub(super) fn seal(&self) {
-        if self.is_sole() {
-            handoff::while_alone(|| self.seal_now());
-        }
+    pub(super) fn seal(&self) -> bool {
+        self.is_sole() && handoff::while_alone(|| self.seal_now())
     }
 
-    fn seal_now(&self) {
+    fn seal_now(&self) -> bool {
         if self.is_handed_over() {
-            return;
+            return false;
         }
         if let Some(path) = &self.path {
             path.unlink();
         }
         // Where it cannot be done the queue is emptied all the same.
-        let _ = match self.addr {
+        let sealed = match self.addr {
             ListenAddr::Tcp(_) => seal::turn_away(self.as_fd()),
             ListenAddr::Unix(_) => seal::refuse(self.as_fd()),
         };
+        sealed.is_ok()
     }
 
     fn accept_now(&self) -> io::Result<(Stream, PeerAddr)> {

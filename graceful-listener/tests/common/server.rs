@@ -10,7 +10,7 @@
 //! | `veto HOW` | the same as `restart` if a veto that does `HOW` lets it |
 //! | `state SCHEMA BYTES` | the same as `restart`, with that state, of which a successor knows schema 1 |
 //! | `program MS PATH ARGS..` | the same as `restart` with another program |
-//! | `seal` | `sealed`, once `seal` was called on its listeners |
+//! | `seal` | whether all its listeners are sealed now |
 //! | `descendant` | what a child that uses this crate, too, finds in its environment |
 //! | `variables STARTS..` | the names of its environment variables that begin so |
 //! | `inherited` | how many descriptors a child that has nothing to do with it inherits |
@@ -313,8 +313,8 @@ async fn answer(stream: Stream, state: Arc<State>) {
         }
         ["seal"] => {
             let listeners = state.listeners.lock().unwrap();
-            listeners.iter().for_each(HandoffListener::seal);
-            "sealed".to_owned()
+            let sealed = listeners.iter().all(HandoffListener::seal);
+            sealed.to_string()
         }
         ["inherited"] => {
             let list = std::process::Command::new("ls")
