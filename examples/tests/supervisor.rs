@@ -255,6 +255,16 @@ async fn a_worker_that_hangs_is_replaced_without_its_state() {
     assert_eq!(server.process.exit().await, 0);
 }
 
+/// The configuration cannot be used, which only a worker finds.
+#[tokio::test]
+async fn a_first_worker_that_cannot_start_ends_the_supervisor_with_its_status() {
+    let missing = ["--tls-cert", "/missing", "--tls-key", "/missing"];
+    let args = [&["--supervise"], &ANYWHERE[..], &missing].concat();
+    let process = Process::start(BINARY.as_ref(), &args);
+    assert_eq!(process.exit().await, 3);
+    assert_eq!(process.log().matches("no new worker").count(), 1);
+}
+
 #[tokio::test]
 async fn in_a_crash_loop_clients_queue_and_are_served_when_it_is_over() {
     let deployed = Deployed::new();
