@@ -301,8 +301,14 @@ async fn a_stop_drains_the_worker_and_has_its_exit_status() {
     slow.get("/slow?ms=700").await;
     server.in_flight(1).await;
     signal(server.process.first, Signal::TERM);
+    server.entered("draining").await;
+    signal(server.process.first, Signal::HUP);
+    server.process.logged(1, "stopping, not restarting").await;
     assert!(slow.rest().await.in_order().ends_with("ok\n"));
     assert_eq!(server.process.exit().await, 0);
+    let log = server.process.log();
+    assert!(!log.contains("ERROR"), "{log}");
+    assert!(log.contains("serving for the supervisor") && !log.contains("predecessor"));
     let refused = tokio::net::TcpStream::connect(server.addr).await;
     refused.unwrap_err();
 

@@ -8,8 +8,13 @@ use graceful_signal::{Hook, SignalKind, on_signal};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 use crate::{
-    Serve, accept::Acceptor, aside::Aside, control::Control, leave::Exit, manager::Manager,
-    restart::Ask,
+    Serve,
+    accept::Acceptor,
+    aside::Aside,
+    control::Control,
+    leave::Exit,
+    manager::Manager,
+    restart::{Ask, RestartTrigger},
 };
 
 mod succession;
@@ -43,7 +48,11 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     let aside = Aside::new(aside, &http, serve.timeouts);
     let mut watched = std::pin::pin!(aside.watch());
     let acceptor = Acceptor::new(endpoints, tracker.clone(), http);
-    let control = Control::new(serve.control, tracker.clone(), restarts.0.clone());
+    let trigger = RestartTrigger {
+        asks: restarts.0.clone(),
+        canary: serve.canary,
+    };
+    let control = Control::new(serve.control, tracker.clone(), trigger);
     let mut server = Server::new(
         acceptor,
         aside,

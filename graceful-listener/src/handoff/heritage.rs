@@ -47,6 +47,8 @@ impl Heritage {
 /// All that the predecessor gives before READY, and which generation we are.
 #[derive(Debug, Default)]
 pub(super) struct Legacy {
+    /// Of the predecessor, as it says.
+    pub(super) pid: u32,
     pub(super) generation: u32,
     /// Whether a supervisor gives it.
     pub(super) worker: bool,
@@ -146,6 +148,7 @@ fn greet(channel: &Channel, worker: Option<u32>) -> Result<Option<Legacy>, Hando
     let mut relieves = false;
     let states = receive_state(channel, deadline, &mut relieves)?.unwrap_or_default();
     Ok(Some(Legacy {
+        pid: theirs.pid,
         generation,
         worker: worker.is_some(),
         relieves,

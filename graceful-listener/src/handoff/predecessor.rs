@@ -23,6 +23,8 @@ use crate::{inherited, log};
 pub(crate) struct Predecessor {
     /// Stays open for the life of this process: its end tells the predecessor that we died.
     pub(super) channel: Arc<Channel>,
+    /// Its process number, as it says.
+    pid: u32,
     generation: u32,
     /// Whether it is a supervisor, which stays.
     pub(super) supervises: bool,
@@ -75,6 +77,7 @@ impl Predecessor {
         process::workers_came(legacy.delivered.iter().filter(is_worker).count());
         Self {
             channel: Arc::new(channel),
+            pid: legacy.pid,
             generation: legacy.generation,
             names: legacy.delivered.iter().map(name).collect(),
             service: (0..)
@@ -239,6 +242,7 @@ impl Predecessor {
                 return Err(HandoffError::nothing_claimed());
             }
             match said {
+                Some(Frame::Commit) if self.supervises => _ = self.own(log::supervised),
                 Some(Frame::Commit) => _ = self.own(log::committed),
                 Some(Frame::Beside) => log::beside(self.generation),
                 // The next supervisor takes over from the worker that serves, and knows of no other.
@@ -312,6 +316,14 @@ pub fn extend(by: Duration) {
 /// and may dismiss this process ([`News::Dismissed`](crate::News::Dismissed)).
 pub fn is_beside() -> bool {
     may_accept() && !owns()
+}
+
+/// The predecessor that serves beside this process.
+pub(super) fn beside() -> Option<u32> {
+    match heritage() {
+        Heritage::Predecessor(predecessor) if is_beside() => Some(predecessor.pid),
+        _ => None,
+    }
 }
 
 /// Asks older generations that still drain to be gone `within` a time, but for the youngest `spare` of

@@ -169,7 +169,10 @@ impl Run {
             if let Some(asked) = asked {
                 asked.failed(refusal);
             }
-            return log::worker_not_started(refusal);
+            return match self.stopping {
+                true => log::not_restarted_at_stop(),
+                false => log::worker_not_started(refusal),
+            };
         }
         self.asked = asked;
         if self.workers.serving().is_some() {
