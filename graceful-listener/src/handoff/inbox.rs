@@ -39,14 +39,13 @@ impl Inbox {
     /// The frames that are complete, left where they are.
     pub(super) fn waiting(&self) -> impl Iterator<Item = Frame> {
         let mut rest = &self.bytes[..];
-        let mut next = move || {
+        std::iter::from_fn(move || {
             let (header, after) = rest.split_first_chunk::<HEADER>()?;
             let [a, b, c, d, kind] = *header;
             let payload = after.get(..u32::from_be_bytes([a, b, c, d]) as usize)?;
             rest = &after[payload.len()..];
             Frame::decode(kind, payload).ok()
-        };
-        std::iter::from_fn(move || next())
+        })
     }
 
     /// Takes the next frame, if it is complete.
