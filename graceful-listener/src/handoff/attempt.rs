@@ -14,7 +14,7 @@ use super::introduction::{Parcel, introduction};
 use super::machine::{Action, Event, State};
 use super::moving::Moves;
 use super::patience::Patience;
-use super::predecessor::{generation, owns};
+use super::predecessor::{generation, owns, somebody_else_has_it};
 use super::process;
 use super::rollback::Rollback;
 use super::spawn::Plan;
@@ -247,7 +247,12 @@ impl Attempt {
             Action::Abort => self.end(Rollback::begin),
             Action::Dismiss => self.end(Rollback::dismiss),
             Action::Await => self.end(|started, _| Rollback::wait(started)),
-            Action::HandOver => self.say_sole(),
+            Action::HandOver => {
+                if self.asked {
+                    somebody_else_has_it();
+                }
+                self.say_sole();
+            }
             Action::Reclaim => self
                 .listeners
                 .iter()

@@ -118,6 +118,12 @@ impl Channel {
         }
     }
 
+    /// Says that somebody else has them as well.
+    pub(super) fn say_sole_of_none(&self) {
+        let names = Vec::new();
+        let _ = self.post(&Frame::Sole { names }, Vec::new());
+    }
+
     /// The frames that have come and have not been received, which they still are to be. None while somebody
     /// receives, who then has them.
     pub(super) fn waiting(&self) -> Vec<Frame> {

@@ -30,6 +30,7 @@
 //! | 133 PREPARE | | supervisor | somebody is about to come after you: STATE and DELIVERED, or ABORT if that must not be |
 //! | 134 RELIEF | | supervisor, before DELIVERED | another worker serves: without COMMIT you end; a last listener called `graceful-relieved` is my end of its channel, for a BRIDGE if I do not live to send it |
 //! | 135 SOLE | u32 count, names, each as often as there are such listeners | old, after COMMIT; a supervisor, at its stop | nobody holds these but you, and I no longer than I live; a supervisor has closed its own |
+//! | 135 SOLE | u32 0 | worker, to its supervisor | somebody took over from me of whom you do not know: say it to nobody |
 //!
 //! Rules for a peer of another version: both take the highest version that both ranges of HELLO
 //! contain, and part when there is none. Fields may be appended to a payload; a reader skips what

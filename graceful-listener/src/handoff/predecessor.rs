@@ -18,7 +18,7 @@ use super::state::InheritedState;
 use super::worker;
 use crate::{inherited, log};
 
-pub(super) use self::calls::{asked_supervisor, beside, owns};
+pub(super) use self::calls::{asked_supervisor, beside, owns, somebody_else_has_it};
 pub use self::calls::{decline, extend, generation, hurry, is_beside, is_worker, leave, ready};
 pub(crate) use self::calls::{is_sole, may_accept, owns_paths};
 

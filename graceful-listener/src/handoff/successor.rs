@@ -64,8 +64,8 @@ impl Successor {
     /// dropping them leaves the paths of Unix listeners alone. The [`Handover`] keeps them open:
     /// hold on to it to the end of the process, so that nothing is lost if the successor dies
     /// meanwhile ([`gone`](Handover::gone)). A listener that the successor did not take stays as
-    /// it was, see [`is_handed_over`](HandoffListener::is_handed_over); sweep it with
-    /// [`accept_queued`](HandoffListener::accept_queued) and drop it.
+    /// it was, see [`is_handed_over`](crate::HandoffListener::is_handed_over); sweep it with
+    /// [`accept_queued`](crate::HandoffListener::accept_queued) and drop it.
     ///
     /// A connection that `accept` has returned is this process's to finish: let none be on its way
     /// from accepting to serving when the process ends.

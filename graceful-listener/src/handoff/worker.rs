@@ -241,6 +241,7 @@ impl Worker {
                     self.left = true;
                     return Ok(WorkerNews::Leaves);
                 }
+                Heard::Frame(Frame::Sole { .. }) => process::lose_sight(),
                 Heard::Frame(Frame::Reclaim) => {
                     (self.replaced, self.left) = (false, false);
                     return Ok(WorkerNews::ServesAgain);
@@ -257,9 +258,13 @@ impl Worker {
         // What it said last may have been overtaken by its end; behind it the channel is closed.
         while let Ok(Ok(Some(message))) = timeout(END_TO_SILENCE, self.started.channel.recv()).await
         {
-            if message.frame == Frame::Leave {
-                self.left = true;
-                return Ok(WorkerNews::Leaves);
+            match message.frame {
+                Frame::Sole { .. } => process::lose_sight(),
+                Frame::Leave => {
+                    self.left = true;
+                    return Ok(WorkerNews::Leaves);
+                }
+                _ => {}
             }
         }
         process::worker_ended(self.left);

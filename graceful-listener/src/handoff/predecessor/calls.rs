@@ -146,6 +146,17 @@ pub(in crate::handoff) fn asked_supervisor() -> bool {
     }
 }
 
+/// Tells the supervisor, if there is one, that a process of which it does not know has the listeners: it took over from
+/// this worker, which may be about to be replaced by another one.
+pub(in crate::handoff) fn somebody_else_has_it() {
+    match heritage() {
+        Heritage::Predecessor(predecessor) if predecessor.supervises => {
+            predecessor.channel.say_sole_of_none();
+        }
+        _ => {}
+    }
+}
+
 /// Returns how many hand-overs led to this process: 0 if it was started by hand or by a service
 /// manager, one more than its predecessor otherwise.
 ///

@@ -116,7 +116,7 @@ impl SuccessorBuilder {
     /// one that keeps the listeners, serves nobody and does not end.
     ///
     /// So it may be PID 1, the paths of Unix listeners remain its own to remove, and once the
-    /// worker has taken over, [`into_worker`](Handover::into_worker) lets the next one be started.
+    /// worker has taken over, [`into_worker`](crate::Handover::into_worker) lets the next one be started.
     /// `graceful-server` has the whole of it as `Supervisor`.
     pub fn worker(mut self, generation: u32) -> Self {
         self.0.worker = Some(generation);

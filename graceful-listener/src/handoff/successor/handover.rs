@@ -72,7 +72,7 @@ impl Handover {
 
     /// Makes the successor a worker, which this process has beside the listeners. The listeners
     /// are this process's again, though it should accept from none of them, and the next attempt
-    /// may begin. For a successor that was started as a [`worker`](SuccessorBuilder::worker).
+    /// may begin. For a successor that was started as a [`worker`](crate::SuccessorBuilder::worker).
     ///
     /// # Errors
     ///
