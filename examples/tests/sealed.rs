@@ -59,7 +59,10 @@ async fn a_server_that_has_dismissed_a_canary_seals_as_before() {
     server.signal(Signal::USR2);
     server.process.logged(1, "serves beside this process").await;
     server.signal(Signal::TERM);
-    assert!(sealed(&server.process).await);
+    // Its two listeners; those of the canary are not.
+    server.process.logged(2, "sealed=true").await;
+    assert_eq!(server.exit().await, 0);
+    assert_eq!(server.process.log().matches("sealed=true").count(), 2);
 }
 
 #[tokio::test]
