@@ -51,7 +51,11 @@ impl Pair {
                 .get("beside")
                 .is_none_or(|beside| *beside == self.new.as_raw_nonzero().get());
             assert!(canary, "{answer}");
-            assert_eq!(self.server.status().await["pid"], expected);
+            let shown = self.server.status().await;
+            assert_eq!(
+                (&shown["pid"], shown.get("beside")),
+                (&expected.into(), answer.get("beside"))
+            );
             let probes = [
                 get(self.server.admin, "/live").await,
                 get(self.server.admin, "/ready").await,
@@ -137,6 +141,14 @@ async fn a_canary_that_is_stopped_loses_nothing_and_the_old_process_goes_on_alon
     // One successor at a time, also while one is beside.
     signal(pair.old, Signal::USR2);
     pair.server.process.logged(1, "restart failed").await;
+    let canary = format!("a canary, process {}, serves", pair.new.as_raw_nonzero());
+    pair.server.process.logged(1, &canary).await;
+    signal(pair.new, Signal::HUP);
+    let elder = format!(
+        "beside process {}, which decides",
+        pair.old.as_raw_nonzero()
+    );
+    pair.server.process.logged(1, &elder).await;
     signal(pair.new, Signal::TERM);
     pair.server
         .process
@@ -147,6 +159,8 @@ async fn a_canary_that_is_stopped_loses_nothing_and_the_old_process_goes_on_alon
     loops.stop().await.assert_all_answered();
     kept.stop().await.assert_all_answered();
     alone(addr, 0).await;
+    // It went as it was told to.
+    assert!(!pair.server.process.log().contains("WARN"));
     pair.named(pair.old).await;
     // As if nothing had been: the next restart works.
     signal(pair.old, Signal::HUP);

@@ -171,7 +171,7 @@ impl Logged {
         Self {
             failed: count("no new worker"),
             nobody: count("the worker ended, and nobody serves"),
-            took_over: count("the predecessor handed over"),
+            took_over: count("the predecessor handed over") + count("serving for the supervisor"),
             renewed: count("was executed anew"),
         }
     }

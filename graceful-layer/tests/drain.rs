@@ -165,6 +165,23 @@ async fn a_hand_over_skips_lame_duck_and_can_be_reclaimed() {
     assert!(drain.await.unwrap().is_clean());
 }
 
+/// The service is stopped in the instant in which the successor of this process is found dead.
+#[tokio::test(start_paused = true)]
+async fn a_signal_right_behind_a_reclaim_is_a_stop_and_not_taken_back_with_the_hand_over() {
+    let tracker = Tracker::new();
+    let conn = tracker.open(graceful_layer::Peer::Unknown);
+    let (trigger, signal) = ShutdownSignal::manual();
+    let drain = spawn(&tracker, signal, grace());
+    assert!(tracker.hand_over());
+    settle().await;
+    assert!(tracker.reclaim());
+    trigger.fire();
+    settle().await;
+    assert_eq!(tracker.phase(), Phase::LameDuck);
+    drop(conn);
+    assert!(drain.await.unwrap().is_clean());
+}
+
 /// Both say the same, in whichever order they are seen.
 #[tokio::test(start_paused = true)]
 async fn a_command_and_a_signal_in_the_same_instant_are_one_stop() {

@@ -8,6 +8,17 @@ use std::sync::Arc;
 use crate::handoff::Socket;
 use crate::{HandoffFd, HandoffListener, HandoffUdp};
 
+/// Where a listener came from, and with that who else may have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Provenance {
+    /// Bound here, or kept for this service by its manager.
+    Own,
+    /// Passed by a manager or somebody else, who may have it still and pass it to others.
+    Passed,
+    /// From the predecessor, under this name.
+    Delivered(String),
+}
+
 pub(crate) trait Carry: fmt::Debug + Send + Sync {
     /// Its name; with the index among its namesakes it is the key by which it is found again.
     fn name(&self) -> &str;
@@ -16,6 +27,11 @@ pub(crate) trait Carry: fmt::Debug + Send + Sync {
 
     /// What the next generation has to know of it.
     fn description(&self) -> Socket;
+
+    /// Whether nobody from before this process has it any more.
+    fn is_sole(&self) -> bool {
+        false
+    }
 
     /// The successor has it.
     fn hand_over(&self);

@@ -52,6 +52,11 @@ pub(crate) fn committed(_generation: u32) {
     );
 }
 
+/// The supervisor lets this worker serve.
+pub(crate) fn supervised(_generation: u32) {
+    event!(info, generation = _generation, "serving for the supervisor");
+}
+
 /// The predecessor serves on, and lets this process serve beside it.
 pub(crate) fn beside(_generation: u32) {
     event!(

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use socket2::Socket;
 
 use crate::bind::{self, Bound};
+use crate::carried::Provenance;
 use crate::check::check;
 use crate::env::LONGEST_NAME;
 use crate::error::{Kind, ListenError};
@@ -192,7 +193,7 @@ impl ListenOptions {
             addr,
             fd,
             path,
-            false,
+            Provenance::Own,
             self.nodelay,
         ))
     }
@@ -204,7 +205,7 @@ impl ListenOptions {
             offer.addr,
             offer.fd,
             offer.path,
-            offer.shared,
+            offer.provenance,
             self.nodelay,
         )
     }
@@ -216,7 +217,7 @@ impl ListenOptions {
                 fd,
                 addr,
                 path: None,
-                shared: true,
+                provenance: Provenance::Passed,
             },
         )
     }

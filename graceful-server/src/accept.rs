@@ -165,8 +165,8 @@ impl Listening {
             if endpoint.listener.is_handed_over() {
                 return true;
             }
-            endpoint.listener.seal();
-            let emptied = sweep(endpoint, tracker, http);
+            let sealed = endpoint.listener.seal();
+            let emptied = sweep(endpoint, tracker, http, sealed);
             done &= emptied;
             !emptied
         });
@@ -175,7 +175,7 @@ impl Listening {
 }
 
 /// Returns whether the queue is empty.
-fn sweep(endpoint: &Endpoint, tracker: &Tracker, http: &Arc<Http>) -> bool {
+fn sweep(endpoint: &Endpoint, tracker: &Tracker, http: &Arc<Http>, sealed: bool) -> bool {
     let mut swept = 0;
     let emptied = loop {
         match endpoint.listener.accept_queued() {
@@ -191,7 +191,7 @@ fn sweep(endpoint: &Endpoint, tracker: &Tracker, http: &Arc<Http>) -> bool {
             break true;
         }
     };
-    log::swept(swept);
+    log::swept(&endpoint.listener, sealed, swept);
     emptied
 }
 

@@ -1,40 +1,38 @@
 //! What is asked for at the control socket, and the answers (law 5: a lame duck ends on command).
 
-use std::{future::pending, sync::Arc};
+use std::{
+    future::pending,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
+use crate::restart::{Ask, RestartError, RestartTrigger, chain};
 use graceful_layer::{Report, Tracker};
 use graceful_listener::{ControlCommand, ControlRequest, ControlSocket, HandoffListener};
-use tokio::sync::mpsc;
-
-use crate::restart::{Ask, RestartError, chain};
 
 #[derive(Debug)]
 pub(crate) struct Control {
     socket: Option<ControlSocket>,
     tracker: Tracker,
-    restarts: mpsc::UnboundedSender<Ask>,
+    trigger: RestartTrigger,
     /// Who waits for the end of the stop.
     waiting: Vec<ControlCommand>,
     /// Another process answers at the socket.
     paused: bool,
-    /// The canary that serves as well.
-    beside: Option<u32>,
 }
 
 impl Control {
     pub(crate) fn new(
         socket: Option<ControlSocket>,
         tracker: Tracker,
-        restarts: mpsc::UnboundedSender<Ask>,
+        trigger: RestartTrigger,
     ) -> Self {
         let waiting = Vec::new();
         Self {
             socket,
             tracker,
-            restarts,
+            trigger,
             waiting,
             paused: false,
-            beside: None,
         }
     }
 
@@ -56,8 +54,9 @@ impl Control {
         self.paused = paused;
     }
 
-    pub(crate) fn set_beside(&mut self, pid: Option<u32>) {
-        self.beside = pid;
+    /// The canary that serves as well.
+    pub(crate) fn set_beside(&self, pid: Option<u32>) {
+        self.trigger.canary.store(pid.unwrap_or(0), Relaxed);
     }
 
     /// A successor has it, and has left on purpose.
@@ -101,7 +100,10 @@ impl Control {
         let (phase, in_flight) = (self.tracker.phase(), self.tracker.in_flight());
         let connections = self.tracker.counts().total();
         let (pid, generation) = (std::process::id(), graceful_listener::generation());
-        let beside = self.beside.map(|pid| format!(r#","beside":{pid}"#));
+        let beside = self
+            .trigger
+            .canary()
+            .map(|pid| format!(r#","beside":{pid}"#));
         let beside = beside.unwrap_or_default();
         format!(
             r#"{{"phase":"{phase}","generation":{generation},"pid":{pid}{beside},"connections":{connections},"in_flight":{in_flight}}}"#
@@ -134,7 +136,7 @@ impl Control {
             Ok(pid) => command.done(format!("process {pid} serves")),
             Err(error) => command.failed(chain(&error)),
         };
-        let _ = self.restarts.send(Ask {
+        let _ = self.trigger.asks.send(Ask {
             beside: false,
             reply: Some(Box::new(reply)),
         });

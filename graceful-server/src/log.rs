@@ -38,8 +38,13 @@ mod imp {
         tracing::debug!(target: "graceful_server", connection = id, "connection moved to the successor");
     }
 
-    pub(crate) fn swept(connections: usize) {
-        tracing::debug!(target: "graceful_server", connections, "accept queue swept");
+    pub(crate) fn swept(
+        listener: &graceful_listener::HandoffListener,
+        sealed: bool,
+        connections: usize,
+    ) {
+        let listener = listener.name();
+        tracing::debug!(target: "graceful_server", listener, sealed, connections, "accept queue swept");
     }
 
     pub(crate) fn restart(pid: u32) {
@@ -50,12 +55,24 @@ mod imp {
         tracing::info!(target: "graceful_server", pid, "a successor serves beside this process");
     }
 
-    pub(crate) fn parted(status: impl Debug) {
-        tracing::warn!(target: "graceful_server", ?status, "the successor beside this process has ended, serving on");
+    /// Without a status it was told to stop.
+    pub(crate) fn parted(status: Option<ExitStatus>) {
+        match status {
+            None => {
+                tracing::info!(target: "graceful_server", "the successor beside this process has ended, serving on alone")
+            }
+            Some(status) => {
+                tracing::warn!(target: "graceful_server", %status, "the successor beside this process has ended, serving on");
+            }
+        }
     }
 
     pub(crate) fn not_restarted(error: impl Display) {
         tracing::error!(target: "graceful_server", %error, "restart failed, serving on");
+    }
+
+    pub(crate) fn not_restarted_at_stop() {
+        tracing::info!(target: "graceful_server", "stopping, not restarting");
     }
 
     pub(crate) fn left_to_supervisor() {
@@ -132,11 +149,12 @@ mod imp {
     pub(crate) fn not_made(_: BoxError) {}
     pub(crate) fn not_accepted(_: impl Debug, _: impl Display, _: u128) {}
     pub(crate) fn moved(_: u64) {}
-    pub(crate) fn swept(_: usize) {}
+    pub(crate) fn swept(_: impl Debug, _: bool, _: usize) {}
     pub(crate) fn restart(_: u32) {}
     pub(crate) fn beside(_: u32) {}
-    pub(crate) fn parted(_: impl Debug) {}
+    pub(crate) fn parted(_: Option<ExitStatus>) {}
     pub(crate) fn not_restarted(_: impl Display) {}
+    pub(crate) fn not_restarted_at_stop() {}
     pub(crate) fn left_to_supervisor() {}
     pub(crate) fn not_notified(_: impl Display) {}
     pub(crate) fn reclaimed(_: impl Display) {}

@@ -1,6 +1,13 @@
 //! Asking a running server to hand over to a successor.
 
-use std::{error::Error, fmt};
+use std::{
+    error::Error,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use graceful_listener::HandoffError;
 use tokio::sync::{mpsc, oneshot};
@@ -26,7 +33,13 @@ impl Ask {
 ///
 /// From [`Serve::restart_trigger`](crate::Serve::restart_trigger). Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct RestartTrigger(pub(crate) mpsc::UnboundedSender<Ask>);
+pub struct RestartTrigger {
+    pub(crate) asks: mpsc::UnboundedSender<Ask>,
+    pub(crate) canary: Canary,
+}
+
+/// The process number of the successor that serves beside this process, or 0.
+pub(crate) type Canary = Arc<AtomicU32>;
 
 impl RestartTrigger {
     /// Starts a successor, and returns its process id once it has taken over.
@@ -63,11 +76,16 @@ impl RestartTrigger {
         self.ask(true).await
     }
 
+    /// Returns the process that serves [`beside`](Self::beside) this one, until it is decided who goes on.
+    pub fn canary(&self) -> Option<u32> {
+        Some(self.canary.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
     async fn ask(&self, beside: bool) -> Result<u32, RestartError> {
         let (reply, outcome) = oneshot::channel();
         // Whoever asked may have gone.
         let reply = move |outcome| _ = reply.send(outcome);
-        let _ = self.0.send(Ask {
+        let _ = self.asks.send(Ask {
             beside,
             reply: Some(Box::new(reply)),
         });
@@ -84,6 +102,7 @@ enum Kind {
     Stopping,
     HandedOver(u32),
     NotBeside,
+    Canary(u32),
     Handoff(HandoffError),
 }
 
@@ -98,6 +117,10 @@ impl RestartError {
 
     pub(crate) fn not_beside() -> Self {
         Self(Kind::NotBeside)
+    }
+
+    pub(crate) fn canary(pid: u32) -> Self {
+        Self(Kind::Canary(pid))
     }
 
     /// Whether the server is stopping, or has stopped.
@@ -133,6 +156,10 @@ impl fmt::Display for RestartError {
         match &self.0 {
             Kind::Stopping => f.write_str("the server is stopping"),
             Kind::HandedOver(pid) => write!(f, "the server has handed over to process {pid}"),
+            Kind::Canary(pid) => write!(
+                f,
+                "a canary, process {pid}, serves beside this one already: a restart (SIGHUP) commits it, SIGTERM to it rolls it back"
+            ),
             Kind::NotBeside => f.write_str(
                 "this process is a supervisor's worker, and a supervisor has one that serves at a time",
             ),

@@ -8,8 +8,13 @@ use graceful_signal::{Hook, SignalKind, on_signal};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 use crate::{
-    Serve, accept::Acceptor, aside::Aside, control::Control, leave::Exit, manager::Manager,
-    restart::Ask,
+    Serve,
+    accept::Acceptor,
+    aside::Aside,
+    control::Control,
+    leave::Exit,
+    manager::Manager,
+    restart::{Ask, RestartTrigger},
 };
 
 mod succession;
@@ -43,7 +48,11 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
     let mut watched = std::pin::pin!(aside.watch());
     let mut reparented = std::pin::pin!(reparented());
     let acceptor = Acceptor::new(endpoints, tracker.clone(), http);
-    let control = Control::new(serve.control, tracker.clone(), restarts.0.clone());
+    let trigger = RestartTrigger {
+        asks: restarts.0.clone(),
+        canary: serve.canary,
+    };
+    let control = Control::new(serve.control, tracker.clone(), trigger);
     let mut server = Server::new(
         acceptor,
         aside,
@@ -96,7 +105,12 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
             () = tracker.reached(Phase::Draining), if accepting.is_some() && !*sealing => server.seal(),
             () = sleep(RESEAL), if *sealing => server.seal(),
             Some(ask) = restarts.1.recv() => server.attempt(None, ask),
-            Some(attempt) = attempts.join_next() => server.attempted(attempt),
+            Some(attempt) = attempts.join_next() => {
+                server.attempted(attempt);
+                if server.sealing {
+                    server.seal();
+                }
+            }
             request = control.next() => server.asked(request),
             status = gone(handover) => server.reclaim(status),
             status = parted(beside) => server.parted(status),
@@ -197,13 +211,15 @@ impl Server {
     /// The drain has begun: no more accepts, and no successor that is not there yet.
     fn seal(&mut self) {
         self.attempts.abort_all();
+        // Of one that was not over yet it is not known who accepts. Its end is heard next, and calls this again.
+        let undecided = !self.sealing && !self.attempts.is_empty();
         // A successor that serves beside this one is dismissed with it: the service is to stop.
         self.beside = None;
         graceful_listener::leave();
         if !self.sealing {
             self.manager.sealing(&self.listeners());
         }
-        self.sealing = !self.acceptor.seal();
+        self.sealing = undecided || !self.acceptor.seal();
         if !self.sealing {
             self.accepting = None;
         }

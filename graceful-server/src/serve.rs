@@ -26,7 +26,7 @@ use crate::{
     endpoint::Endpoint,
     http::Http,
     leave::Exit,
-    restart::{Ask, RestartTrigger},
+    restart::{Ask, Canary, RestartTrigger},
     run,
 };
 
@@ -110,6 +110,7 @@ pub struct Serve {
     /// With whether the successor is to serve beside this process.
     pub(crate) restart_kinds: Vec<(SignalKind, bool)>,
     pub(crate) restarts: (mpsc::UnboundedSender<Ask>, mpsc::UnboundedReceiver<Ask>),
+    pub(crate) canary: Canary,
     pub(crate) control: Option<ControlSocket>,
     pub(crate) successor: SuccessorBuilder,
     pub(crate) store_listeners: bool,
@@ -130,6 +131,7 @@ impl Serve {
             stop: ShutdownSignal::never(),
             restart_kinds: Vec::new(),
             restarts: mpsc::unbounded_channel(),
+            canary: Canary::default(),
             control: None,
             successor: Successor::builder(),
             store_listeners: false,
@@ -193,7 +195,10 @@ impl Serve {
 
     /// A handle that restarts this server from within the program.
     pub fn restart_trigger(&self) -> RestartTrigger {
-        RestartTrigger(self.restarts.0.clone())
+        RestartTrigger {
+            asks: self.restarts.0.clone(),
+            canary: self.canary.clone(),
+        }
     }
 
     /// Does what is asked for at `socket`, from outside of the program and with an answer: lets a process take over that

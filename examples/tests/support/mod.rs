@@ -17,6 +17,7 @@ pub(crate) mod loops;
 pub(crate) mod process;
 pub(crate) mod record;
 pub(crate) mod server;
+pub(crate) mod supervised;
 pub(crate) mod systemd;
 pub(crate) mod tls;
 pub(crate) mod wire;

@@ -291,6 +291,10 @@ impl Stop {
                 // The sender lives in the tracker held here.
                 _ = self.wanted.wait_for(command) => {}
             }
+            // A signal that comes while the stop is being taken back is the first of the next one.
+            if self.wanted() == Phase::Serving && phase != Phase::Serving {
+                return;
+            }
             self.hear(phase);
         }
     }

@@ -1,28 +1,24 @@
 //! One attempt to have a successor: does to the outside world what the machine says, and tells
 //! the machine what the world answers. Guards laws 9 to 11.
 
+mod steps;
+
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
-
-use rustix::process::getpid;
-use tokio::time::sleep_until;
 
 use super::candidate::Candidate;
 use super::error::HandoffError;
 use super::frame::Frame;
-use super::introduction::{Parcel, agree, introduction};
+use super::introduction::{Parcel, introduction};
 use super::machine::{Action, Event, State};
 use super::moving::Moves;
 use super::patience::Patience;
-use super::predecessor::{generation, owns};
-use super::preflight;
+use super::predecessor::{generation, owns, somebody_else_has_it};
 use super::process;
 use super::rollback::Rollback;
-use super::spawn::{Plan, spawn};
+use super::spawn::Plan;
 use super::started::{Heard, Started};
-use super::state;
 use crate::carried::Carry;
 use crate::log;
 
@@ -172,7 +168,12 @@ impl Attempt {
         if self.over {
             return;
         }
-        let (state, actions) = process::tell(event);
+        // Marked before anybody can seal what the successor has.
+        let (state, actions) = process::tell_and(event, |actions| {
+            if actions.contains(&Action::HandOver) {
+                self.hand_over();
+            }
+        });
         self.over = state == State::Running;
         log::transition(event, state, self.pid);
         for action in actions {
@@ -219,6 +220,9 @@ impl Attempt {
                 Heard::Frame(_) => continue,
                 Heard::Trouble(error) => self.fail(Event::Lost, error),
                 Heard::Exit(status) => {
+                    if status.is_none() {
+                        process::lose_sight();
+                    }
                     self.tell(Event::Exited);
                     return status;
                 }
@@ -236,165 +240,6 @@ impl Attempt {
         started
     }
 
-    /// Does the work of a state until something happens in it. Cancel safe.
-    async fn next(&mut self, state: State) -> Option<Event> {
-        match state {
-            State::Preflight => Some(self.preflight().await),
-            State::Spawning => Some(self.spawn().await),
-            State::AwaitReady => self.await_ready().await,
-            State::Committing | State::Confirming => {
-                Some(self.say(Frame::Commit, state, Event::Committed))
-            }
-            State::Joining => Some(self.say(Frame::Beside, state, Event::Joined)),
-            State::RollingBack | State::Killing | State::Withdrawing => self.roll_back().await,
-            State::Running | State::Ready | State::Beside | State::Draining => {
-                std::future::pending().await
-            }
-        }
-    }
-
-    async fn preflight(&mut self) -> Event {
-        let passed = match preflight::allowed(&self.plan) {
-            Ok(()) if self.candidate.is_none() => preflight::startable(&self.plan, getpid()).await,
-            verdict => verdict,
-        };
-        match passed {
-            Ok(()) => Event::Passed,
-            Err(error) => self.fail(Event::Failed, error),
-        }
-    }
-
-    async fn spawn(&mut self) -> Event {
-        match state::frames(&self.plan.states) {
-            Ok(frames) => self.states = frames,
-            Err(error) => return self.fail(Event::Failed, error),
-        }
-        let waiting = self.candidate.take().and_then(Candidate::into_started);
-        let introduction = self.introduction();
-        let started = match waiting {
-            Some(started) => {
-                started.channel.post_all(&introduction);
-                Ok(started)
-            }
-            None => spawn(&self.plan, &introduction).await,
-        };
-        match started {
-            Ok(started) => {
-                self.pid = started.pid;
-                process::started(self.pid, started.is_child() && self.plan.worker.is_none());
-                self.started = Some(started);
-                Event::Spawned
-            }
-            Err(error) => self.fail(Event::Failed, error),
-        }
-    }
-
-    async fn await_ready(&mut self) -> Option<Event> {
-        let Some(started) = &mut self.started else {
-            return Some(Event::Lost);
-        };
-        let heard = tokio::select! {
-            biased;
-            heard = started.hear() => heard,
-            () = sleep_until(self.patience.deadline) => {
-                let error = HandoffError::timed_out(self.pid, self.patience.elapsed());
-                return Some(self.fail(Event::Late, error));
-            }
-        };
-        match heard {
-            Heard::Frame(frame) => self.understand(frame),
-            Heard::Trouble(error) => Some(self.fail(Event::Lost, error)),
-            Heard::Exit(status) => Some(self.found_exited(status)),
-        }
-    }
-
-    fn understand(&mut self, frame: Frame) -> Option<Event> {
-        match frame {
-            Frame::Hello(theirs) if !self.greeted => match agree(&theirs) {
-                Ok(()) => {
-                    self.greeted = true;
-                    None
-                }
-                Err(error) => Some(self.fail(Event::Lost, error)),
-            },
-            Frame::Ready { unclaimed } if self.greeted => {
-                self.unclaimed = unclaimed;
-                match self.would_end_the_service() {
-                    true => Some(self.fail(Event::Lost, HandoffError::nothing_claimed())),
-                    false => Some(Event::Ready),
-                }
-            }
-            Frame::Extend { ms } if self.greeted => {
-                self.patience.ask(Duration::from_millis(ms));
-                Some(Event::Extend)
-            }
-            Frame::Takes if self.greeted => {
-                self.takes = true;
-                None
-            }
-            Frame::Relays if self.greeted => {
-                self.relays = true;
-                None
-            }
-            Frame::Unknown { .. } => None,
-            Frame::Abort { reason } => Some(self.fail(Event::Lost, HandoffError::aborted(reason))),
-            frame => {
-                let what = format!("a frame of type {} is out of turn", frame.kind());
-                Some(self.fail(Event::Lost, HandoffError::protocol(what)))
-            }
-        }
-    }
-
-    /// Whether nobody would serve any more where clients come. A successor that was started here runs by this
-    /// process's own configuration and may have moved elsewhere; one that asked has another.
-    fn would_end_the_service(&self) -> bool {
-        let unwanted = |index| self.unclaimed.contains(index);
-        self.asked && !self.service.is_empty() && self.service.iter().all(unwanted)
-    }
-
-    /// Writes COMMIT or BESIDE if there is still somebody to read it. The successor has read all there
-    /// was before, so there is room for the five bytes. If there is not, a part of them may be on its
-    /// way, and nobody may live to read it who does not accept already.
-    fn say(&mut self, frame: Frame, state: State, said: Event) -> Event {
-        let Some(started) = &mut self.started else {
-            return Event::Lost;
-        };
-        if let Some(status) = started.try_exited() {
-            return self.found_exited(Some(status));
-        }
-        match started.channel.post(&frame, Vec::new()) {
-            Ok(true) => said,
-            Ok(false) => {
-                if state != State::Confirming {
-                    started.kill();
-                }
-                self.fail(Event::Lost, HandoffError::protocol("it does not read"))
-            }
-            Err(error) => self.fail(Event::Lost, error),
-        }
-    }
-
-    async fn roll_back(&mut self) -> Option<Event> {
-        if let Some(rollback) = &mut self.rollback {
-            rollback.run().await;
-        }
-        self.over = true;
-        None
-    }
-
-    fn found_exited(&mut self, status: Option<ExitStatus>) -> Event {
-        let error = HandoffError::exited(self.pid, status);
-        self.fail(Event::Exited, error)
-    }
-
-    fn fail(&mut self, event: Event, cause: HandoffError) -> Event {
-        if let Some(candidate) = self.candidate.take() {
-            candidate.refuse(cause.to_string());
-        }
-        self.cause = Some(cause);
-        event
-    }
-
     fn perform(&mut self, action: Action) {
         match action {
             Action::Introduce => self.patience = Patience::new(self.plan.ready_timeout),
@@ -402,13 +247,18 @@ impl Attempt {
             Action::Abort => self.end(Rollback::begin),
             Action::Dismiss => self.end(Rollback::dismiss),
             Action::Await => self.end(|started, _| Rollback::wait(started)),
-            Action::HandOver => self.hand_over(),
+            Action::HandOver => {
+                if self.asked {
+                    somebody_else_has_it();
+                }
+                self.say_sole();
+            }
             Action::Reclaim => self
                 .listeners
                 .iter()
                 .for_each(|listener| listener.reclaim()),
-            // For whoever triggers, and for the rollback.
-            Action::RefuseBusy | Action::RefuseHandedOver | Action::Kill => {}
+            // For whoever triggers, for the rollback, and for `process`.
+            Action::RefuseBusy | Action::RefuseHandedOver | Action::Kill | Action::LoseSight => {}
         }
     }
 
@@ -429,6 +279,19 @@ impl Attempt {
         }
         parcels.push((Frame::Delivered, Vec::new()));
         parcels
+    }
+
+    /// Tells the successor of which listeners it will be the last to have once this process is gone. A supervisor stays.
+    fn say_sole(&self) {
+        let Some(started) = &self.started else { return };
+        if self.plan.worker.is_some() {
+            return;
+        }
+        let sole = self.listeners.iter().filter(|one| one.is_sole());
+        let names: Vec<_> = sole.map(|one| one.name().to_owned()).collect();
+        if process::knows_who_has_it(0) {
+            started.channel.say_sole(names);
+        }
     }
 
     fn end(&mut self, how: impl FnOnce(Started, String) -> Rollback) {
@@ -457,6 +320,11 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        // What was not true at COMMIT, because our own predecessor drained still, may be by now. From here on there is no
+        // way back to what was handed over.
+        if !self.over && process::state() == State::Draining {
+            self.say_sole();
+        }
         self.tell(Event::Stop);
         if let Some(rollback) = self.rollback.take() {
             rollback.run_in_background();

@@ -13,12 +13,14 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 
 use super::error::HandoffError;
-use super::frame::Frame;
+use super::frame::{CAP, Frame};
 use super::inbox::{Filled, Inbox, Message};
 use super::introduction::Parcel;
 use super::outbox::Outbox;
 use crate::reactor::register;
 
+/// Reads of a look at what waits, of 8 KiB each.
+const MOST_WAITING: usize = 64;
 const EITHER: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 #[derive(Debug)]
@@ -55,6 +57,19 @@ impl Channel {
         outbox
             .flush(self.socket.as_fd())
             .map_err(|error| HandoffError::io("send a frame", error))
+    }
+
+    /// Says of which listeners the other side is, or will be, the last to have them. What does not fit is left out: not to
+    /// know is safe.
+    pub(super) fn say_sole(&self, mut names: Vec<String>) {
+        let mut left = CAP;
+        names.retain(|name| {
+            left = left.saturating_sub(name.len() + 8);
+            left > 0
+        });
+        if !names.is_empty() {
+            let _ = self.post(&Frame::Sole { names }, Vec::new());
+        }
     }
 
     /// Sends frames in their order. If nobody takes them, whoever waits for an answer finds out why.
@@ -101,6 +116,27 @@ impl Channel {
                 return Ok(None);
             }
         }
+    }
+
+    /// Says that somebody else has them as well.
+    pub(super) fn say_sole_of_none(&self) {
+        let names = Vec::new();
+        let _ = self.post(&Frame::Sole { names }, Vec::new());
+    }
+
+    /// The frames that have come and have not been received, which they still are to be. None while somebody
+    /// receives, who then has them.
+    pub(super) fn waiting(&self) -> Vec<Frame> {
+        let Ok(mut inbox) = self.inbox.try_lock() else {
+            return Vec::new();
+        };
+        // More than this nobody sends without an answer.
+        for _ in 0..MOST_WAITING {
+            if !matches!(inbox.fill(self.socket.as_fd()), Ok(Filled::Some)) {
+                break;
+            }
+        }
+        inbox.waiting().collect()
     }
 
     /// Returns whether nothing is left to send. A peer that is gone takes nothing more, and that

@@ -61,7 +61,9 @@ enum Kind {
     NotReplaced {
         reason: String,
     },
-    NotServing,
+    NotServing {
+        beside: Option<u32>,
+    },
     Protocol {
         what: String,
     },
@@ -93,7 +95,7 @@ impl HandoffError {
     /// An attempt is under way, or being rolled back, or it is the one that started this process
     /// and has not committed yet. One successor at a time.
     pub fn is_busy(&self) -> bool {
-        matches!(*self.0, Kind::Busy | Kind::NotServing)
+        matches!(*self.0, Kind::Busy | Kind::NotServing { .. })
     }
 
     /// The listeners are the successor's already; ask it, by its [`pid`](Self::pid).
@@ -258,8 +260,9 @@ impl HandoffError {
         Self::new(Kind::NotReplaced { reason })
     }
 
-    pub(super) fn not_serving() -> Self {
-        Self::new(Kind::NotServing)
+    /// `beside` is the predecessor that serves as well.
+    pub(super) fn not_serving(beside: Option<u32>) -> Self {
+        Self::new(Kind::NotServing { beside })
     }
 
     pub(super) fn protocol(what: impl Into<String>) -> Self {
@@ -366,7 +369,11 @@ impl fmt::Display for HandoffError {
             Kind::NotReplaced { reason } => {
                 write!(f, "the supervisor did not replace this process: {reason}")
             }
-            Kind::NotServing => f.write_str(
+            Kind::NotServing { beside: Some(pid) } => write!(
+                f,
+                "this process serves beside process {pid}, which decides who goes on: a restart of that one (SIGHUP) commits this one, SIGTERM to this one rolls it back"
+            ),
+            Kind::NotServing { beside: None } => f.write_str(
                 "this process has not taken over itself yet; wait for `ready` before a successor",
             ),
             Kind::Protocol { what } => write!(f, "the other side breaks the protocol: {what}"),
@@ -417,7 +424,9 @@ impl From<HandoffError> for io::Error {
     fn from(error: HandoffError) -> Self {
         let kind = match &*error.0 {
             Kind::Aborted { .. } => io::ErrorKind::ConnectionAborted,
-            Kind::Busy | Kind::HandedOver { .. } | Kind::NotServing => io::ErrorKind::ResourceBusy,
+            Kind::Busy | Kind::HandedOver { .. } | Kind::NotServing { .. } => {
+                io::ErrorKind::ResourceBusy
+            }
             Kind::Io { cause, .. } | Kind::SpawnFailed { cause, .. } => cause.kind(),
             Kind::Protocol { .. } => io::ErrorKind::InvalidData,
             Kind::NoAnswer { .. } | Kind::SilentPredecessor | Kind::TimedOut { .. } => {

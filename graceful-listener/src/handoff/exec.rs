@@ -43,9 +43,13 @@ fn try_exec(plan: &Plan, mut carried: Vec<Carried>, workers: &[&Worker]) -> Hand
         Err(error) => return HandoffError::spawn_failed(program, error),
     }
     let what: Vec<_> = carried.into_iter().map(|one| one.0).collect();
-    let error = replace(plan, &program, &what);
+    // The workers have them as well, and the next program knows those.
+    let knows = process::knows_who_has_it(workers.len());
+    let sole = what.iter().filter(|one| knows && one.is_sole());
+    let sole: Vec<_> = sole.map(|one| one.name().to_owned()).collect();
+    let error = replace(plan, &program, &what, &sole);
     crate::log::not_executed(&program, &error);
-    replace(plan, Path::new(RUNNING), &what);
+    replace(plan, Path::new(RUNNING), &what, &sole);
     HandoffError::spawn_failed(program, error)
 }
 
@@ -58,7 +62,7 @@ fn named(workers: &[&Worker]) -> io::Result<Vec<Carried>> {
 }
 
 /// All that a successor would hear, COMMIT included, waits in the socket for the program to come.
-fn replace(plan: &Plan, program: &Path, what: &[Arc<dyn Carry>]) -> io::Error {
+fn replace(plan: &Plan, program: &Path, what: &[Arc<dyn Carry>], sole: &[String]) -> io::Error {
     let prepared = Channel::pair().and_then(|(channel, theirs)| {
         let parcels = introduction(what).into_iter();
         let end = [Frame::Delivered, Frame::Commit].map(|frame| (frame, Vec::new()));
@@ -67,6 +71,7 @@ fn replace(plan: &Plan, program: &Path, what: &[Arc<dyn Carry>]) -> io::Error {
                 return Err(io::Error::other("there is too much to hand over"));
             }
         }
+        channel.say_sole(sole.to_vec());
         // Its end of the pair closes at the exec; what was written is there to be read.
         Ok((channel, with_channel(plan, program, &theirs, None, None)?))
     });

@@ -29,6 +29,8 @@
 //! | 132 RELAYS | | worker, before READY | I hand over to the next worker by BRIDGE, and answer PREPARE |
 //! | 133 PREPARE | | supervisor | somebody is about to come after you: STATE and DELIVERED, or ABORT if that must not be |
 //! | 134 RELIEF | | supervisor, before DELIVERED | another worker serves: without COMMIT you end; a last listener called `graceful-relieved` is my end of its channel, for a BRIDGE if I do not live to send it |
+//! | 135 SOLE | u32 count, names, each as often as there are such listeners | old, after COMMIT; a supervisor, at its stop | nobody holds these but you, and I no longer than I live; a supervisor has closed its own |
+//! | 135 SOLE | u32 0 | worker, to its supervisor | somebody took over from me of whom you do not know: say it to nobody |
 //!
 //! Rules for a peer of another version: both take the highest version that both ranges of HELLO
 //! contain, and part when there is none. Fields may be appended to a payload; a reader skips what
@@ -53,6 +55,7 @@ const AGAIN: u8 = 0x83;
 const RELAYS: u8 = 0x84;
 const PREPARE: u8 = 0x85;
 const RELIEF: u8 = 0x86;
+const SOLE: u8 = 0x87;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
@@ -141,6 +144,9 @@ pub(super) enum Frame {
     Relays,
     Prepare,
     Relief,
+    Sole {
+        names: Vec<String>,
+    },
     /// Of a later version, to be skipped.
     Unknown {
         kind: u8,
@@ -250,6 +256,9 @@ impl Frame {
             RELAYS => Self::Relays,
             PREPARE => Self::Prepare,
             RELIEF => Self::Relief,
+            SOLE => Self::Sole {
+                names: many(&mut r, Reader::string)?,
+            },
             kind if kind >= SKIPPABLE => Self::Unknown { kind },
             _ => return Err("a frame of a type that must not be skipped is unknown here"),
         })
@@ -282,6 +291,7 @@ impl Frame {
             Self::Relays => RELAYS,
             Self::Prepare => PREPARE,
             Self::Relief => RELIEF,
+            Self::Sole { .. } => SOLE,
             Self::Unknown { kind } => *kind,
         }
     }
@@ -342,6 +352,10 @@ impl Frame {
             Self::Trigger { id: 0 } => {}
             Self::Trigger { id } => _ = w.u64(*id),
             Self::Outcome { id, outcome } => outcome.write(w.u64(*id)),
+            Self::Sole { names } => {
+                w.u32(count(names));
+                names.iter().for_each(|name| _ = w.bytes(name.as_bytes()));
+            }
             Self::Commit
             | Self::Reclaim
             | Self::Delivered

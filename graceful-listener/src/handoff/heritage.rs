@@ -47,9 +47,9 @@ impl Heritage {
 /// All that the predecessor gives before READY, and which generation we are.
 #[derive(Debug, Default)]
 pub(super) struct Legacy {
+    /// Of the predecessor, as it says.
+    pub(super) pid: u32,
     pub(super) generation: u32,
-    /// Who gives it.
-    pub(super) from: u32,
     /// Whether a supervisor gives it.
     pub(super) worker: bool,
     /// Whether another worker serves that supervisor meanwhile.
@@ -148,8 +148,8 @@ fn greet(channel: &Channel, worker: Option<u32>) -> Result<Option<Legacy>, Hando
     let mut relieves = false;
     let states = receive_state(channel, deadline, &mut relieves)?.unwrap_or_default();
     Ok(Some(Legacy {
+        pid: theirs.pid,
         generation,
-        from: theirs.pid,
         worker: worker.is_some(),
         relieves,
         delivered,

@@ -36,6 +36,18 @@ pub(super) enum Filled {
 }
 
 impl Inbox {
+    /// The frames that are complete, left where they are.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = Frame> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || {
+            let (header, after) = rest.split_first_chunk::<HEADER>()?;
+            let [a, b, c, d, kind] = *header;
+            let payload = after.get(..u32::from_be_bytes([a, b, c, d]) as usize)?;
+            rest = &after[payload.len()..];
+            Frame::decode(kind, payload).ok()
+        })
+    }
+
     /// Takes the next frame, if it is complete.
     pub(super) fn pop(&mut self) -> Result<Option<Message>, HandoffError> {
         let Some((header, rest)) = self.bytes.split_first_chunk::<HEADER>() else {
@@ -145,6 +157,21 @@ mod tests {
         inbox.bytes.extend(conn.encode());
         assert_eq!(inbox.pop().unwrap().unwrap().fds.len(), 0);
         assert_eq!(inbox.pop().unwrap().unwrap().fds.len(), 1);
+    }
+
+    #[test]
+    fn what_waits_can_be_looked_at_and_is_still_taken() {
+        let names = vec!["http".to_owned()];
+        let (sole, leave) = (Frame::Sole { names }, Frame::Leave);
+        let mut inbox = inbox(&leave, []);
+        inbox.bytes.extend(sole.encode());
+        let whole = inbox.bytes.len();
+        inbox.bytes.extend(sole.encode());
+        inbox.bytes.truncate(whole + 3);
+        assert!(inbox.waiting().eq([leave.clone(), sole.clone()]));
+        assert_eq!(inbox.pop().unwrap().unwrap().frame, leave);
+        assert_eq!(inbox.pop().unwrap().unwrap().frame, sole);
+        assert!(inbox.pop().unwrap().is_none());
     }
 
     #[test]

@@ -79,6 +79,7 @@ fn records_of(listeners: &[Arc<dyn Carry>]) -> impl Iterator<Item = Record> + us
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::carried::Provenance;
     use crate::{HandoffListener, ListenAddr};
 
     /// The records of each LISTENERS frame.
@@ -136,7 +137,7 @@ mod tests {
             .map(|_| {
                 let addr = ListenAddr::Unix("x".repeat(4096).into());
                 let fd = std::os::unix::net::UnixStream::pair().unwrap().0.into();
-                HandoffListener::new("x".repeat(255), addr, fd, None, false, true)
+                HandoffListener::new("x".repeat(255), addr, fd, None, Provenance::Own, true)
             })
             .collect();
         let batches = batches(&listeners);

@@ -10,6 +10,8 @@
 //! 4. `Draining` ends with the successor only, or with the decision to be its supervisor, and then
 //!    the listeners are ours again (law 10).
 //! 5. The listeners are handed over by COMMIT alone, which may follow BESIDE.
+//! 6. After the end of a process that has accepted, or that is waited for no longer, somebody may have them of whom nothing
+//!    is known here (law 8).
 
 /// Where the process is. `process` holds the one there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +105,8 @@ pub(super) enum Action {
     HandOver,
     /// The listeners are ours again.
     Reclaim,
+    /// Who else may have them is not known any more.
+    LoseSight,
 }
 
 impl State {
@@ -144,17 +148,28 @@ impl State {
             (Self::Beside, E::Left) => (Self::Withdrawing, &[A::Await]),
             (Self::Joining | Self::Beside | Self::Confirming, E::Exited) => (Self::Running, &[]),
             // It has a deadline of its own. If it does not keep it, it is let go.
-            (Self::Withdrawing, E::Exited | E::Late) => (Self::Running, &[]),
+            (Self::Withdrawing, E::Exited) => (Self::Running, &[]),
+            (Self::Withdrawing, E::Late) => (Self::Running, &[A::LoseSight]),
 
             (Self::RollingBack, E::Late) => (Self::Killing, &[A::Kill]),
             // A process that KILL does not end hangs in the kernel; waiting helps nobody.
             (Self::Killing, E::Late) => (Self::Running, &[]),
             (Self::RollingBack | Self::Killing, E::Exited) => (Self::Running, &[]),
 
-            (Self::Draining, E::Exited | E::Release) => (Self::Running, &[A::Reclaim]),
+            // It may have had a successor of its own.
+            (Self::Draining, E::Exited) => (Self::Running, &[A::Reclaim, A::LoseSight]),
+            (Self::Draining, E::Release) => (Self::Running, &[A::Reclaim]),
 
             _ => (self, &[]),
         }
+    }
+
+    /// Whether it is settled who may accept: no COMMIT or BESIDE can follow without another trigger.
+    pub(super) fn is_settled(self) -> bool {
+        matches!(
+            self,
+            Self::Running | Self::Withdrawing | Self::Draining | Self::RollingBack | Self::Killing
+        )
     }
 
     /// Whether nothing happens from here on until the caller decides.

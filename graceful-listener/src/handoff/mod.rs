@@ -55,7 +55,8 @@ pub use self::worker::{Worker, WorkerNews};
 pub(crate) use self::control::NAME as CONTROL;
 pub(crate) use self::heritage::{Delivered, Heritage, heritage};
 pub(crate) use self::origin::Origin;
-pub(crate) use self::predecessor::{may_accept, owns_paths};
+pub(crate) use self::predecessor::{is_sole, may_accept, owns_paths};
+pub(crate) use self::process::while_alone;
 pub(crate) use self::record::{Record, Socket};
 
 /// Most descriptors of one message. The kernel takes 253; a receiver's buffer has to be as large.

@@ -118,6 +118,10 @@ impl Predecessor {
                 None
             }
             Frame::Abort { .. } => Some(News::Dismissed),
+            Frame::Sole { names } => {
+                self.hear_sole(&names);
+                None
+            }
             _ => None,
         }
     }

@@ -19,7 +19,7 @@ use tokio::process::{Child, ChildStderr};
 use tokio::time::{sleep, timeout};
 
 use super::error::HandoffError;
-use super::predecessor::{asked_supervisor, owns};
+use super::predecessor::{asked_supervisor, beside, owns};
 use super::spawn::{Plan, command, program};
 
 /// How much of what a check says on standard error goes into the error.
@@ -42,7 +42,7 @@ pub(super) fn allowed(plan: &Plan) -> Result<(), HandoffError> {
     // A supervisor serves nobody: its workers come and go before and after it has let its own
     // predecessor go.
     if plan.worker.is_none() && !owns() {
-        return Err(HandoffError::not_serving());
+        return Err(HandoffError::not_serving(beside()));
     }
     unvetoed(plan)
 }

@@ -58,11 +58,19 @@ impl Rollback {
         }
     }
 
+    /// It is not waited for. One that has accepted may go on for a while.
+    fn unseen(&self) -> Event {
+        match self.state {
+            State::Withdrawing => Event::Late,
+            _ => Event::Exited,
+        }
+    }
+
     /// Waits for its end. Cancel safe.
     pub(super) async fn run(&mut self) {
         if !self.started.is_child() {
             // It is told, and was not ours to start.
-            self.state = process::tell(Event::Exited).0;
+            self.state = process::tell(self.unseen()).0;
         }
         while self.state != State::Running {
             let event = match timeout(self.patience(), self.started.exited()).await {
@@ -91,7 +99,7 @@ impl Drop for Rollback {
             if self.state != State::Withdrawing {
                 self.started.kill();
             }
-            process::tell(Event::Exited);
+            process::tell(self.unseen());
         }
     }
 }

@@ -18,15 +18,16 @@ use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::Frame;
 use super::predecessor::RELIEVED;
+use super::process;
 use super::started::{Heard, Started};
 use super::state::{Arrivals, InheritedState};
-use crate::carried::Carried;
-use crate::{HandoffFd, inherited};
+use crate::carried::{Carried, Carry};
+use crate::{HandoffFd, HandoffListener, inherited};
 
 /// From the end of a worker to the last of what it said.
 const END_TO_SILENCE: Duration = Duration::from_secs(1);
 /// What the names of channels begin with, on their way through an exec.
-const NAME: &str = "graceful-worker";
+pub(super) const NAME: &str = "graceful-worker";
 
 /// A process that serves on listeners which this one keeps: see
 /// [`SuccessorBuilder::worker`](crate::SuccessorBuilder::worker).
@@ -37,6 +38,8 @@ pub struct Worker {
     started: Started,
     generation: u32,
     replaced: bool,
+    /// Whether it said that it ends on purpose.
+    left: bool,
     takes: bool,
     relays: bool,
     /// The state that it was asked for, until all of it has come.
@@ -66,6 +69,7 @@ impl Worker {
             started,
             generation,
             replaced: false,
+            left: false,
             takes,
             relays,
             state: None,
@@ -140,6 +144,27 @@ impl Worker {
         self.started.terminate();
     }
 
+    /// Closes `listeners`, and tells the worker if it is the last then to have them, so that it can
+    /// [seal](HandoffListener::seal) them at its end. For the stop of the service, before the worker hears of that.
+    ///
+    /// What is not covered: a listener that a service manager passed, of which there is another handle here, or that
+    /// another worker may have, or a process that one had started which has died without [leaving](WorkerNews::Leaves). It is
+    /// closed all the same.
+    pub fn leave_to(&self, listeners: Vec<HandoffListener>) {
+        let alone = process::knows_who_has_it(1);
+        let last = |listener: &HandoffListener| {
+            let shared = listener.shared();
+            alone
+                && Arc::strong_count(shared) == 1
+                && !listener.is_handed_over()
+                && shared.is_sole()
+        };
+        let sole = listeners.iter().filter(|listener| last(listener));
+        let sole = sole.map(|listener| listener.name().to_owned()).collect();
+        drop(listeners);
+        self.started.channel.say_sole(sole);
+    }
+
     /// Asks it for what the next worker is to start from: its application state. Nothing if it does not hand over by
     /// itself. Await [`news`](Self::news) meanwhile: it hears the answer.
     ///
@@ -212,9 +237,13 @@ impl Worker {
                     let request = RestartRequest::new(&self.started.channel, id);
                     return Ok(WorkerNews::AsksForRestart(request));
                 }
-                Heard::Frame(Frame::Leave) => return Ok(WorkerNews::Leaves),
+                Heard::Frame(Frame::Leave) => {
+                    self.left = true;
+                    return Ok(WorkerNews::Leaves);
+                }
+                Heard::Frame(Frame::Sole { .. }) => process::lose_sight(),
                 Heard::Frame(Frame::Reclaim) => {
-                    self.replaced = false;
+                    (self.replaced, self.left) = (false, false);
                     return Ok(WorkerNews::ServesAgain);
                 }
                 Heard::Frame(
@@ -225,15 +254,21 @@ impl Worker {
             }
         }
         self.state = None;
-        let status = self.started.exited().await?;
+        let status = self.started.exited().await;
         // What it said last may have been overtaken by its end; behind it the channel is closed.
         while let Ok(Ok(Some(message))) = timeout(END_TO_SILENCE, self.started.channel.recv()).await
         {
-            if message.frame == Frame::Leave {
-                return Ok(WorkerNews::Leaves);
+            match message.frame {
+                Frame::Sole { .. } => process::lose_sight(),
+                Frame::Leave => {
+                    self.left = true;
+                    return Ok(WorkerNews::Leaves);
+                }
+                _ => {}
             }
         }
-        Ok(WorkerNews::Ended(status))
+        process::worker_ended(self.left);
+        status.map(WorkerNews::Ended)
     }
 
     /// Its channel for the worker that is to take its place; none if there are no descriptors left,

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use super::numbers;
 use crate::ListenAddr;
 use crate::bind::BoundPath;
+use crate::carried::Provenance;
 use crate::check::{Fault, check, check_udp, close_on_exec, is_only_v6};
 use crate::env::Passed;
 use crate::error::{Kind, ListenError};
@@ -19,8 +20,8 @@ pub(crate) struct Offer {
     pub(crate) addr: ListenAddr,
     /// The path to remove in the end. A manager's path is the manager's.
     pub(crate) path: Option<BoundPath>,
-    /// Whether others may listen on it. What the manager stored for us was this service's own.
-    pub(crate) shared: bool,
+    /// What the manager stored for us was this service's own.
+    pub(crate) provenance: Provenance,
 }
 
 /// What is asked for.
@@ -60,14 +61,17 @@ impl Entry {
     pub(super) fn passed(Passed { fd: number, name }: Passed) -> Self {
         let state = match numbers::take(number, check_either) {
             Ok((fd, (what, addr))) => {
-                let (path, shared) = (None, !is_stored(&name));
+                let provenance = match is_stored(&name) {
+                    true => Provenance::Own,
+                    false => Provenance::Passed,
+                };
                 State::Offered(
                     what,
                     Offer {
                         fd,
                         addr,
-                        path,
-                        shared,
+                        path: None,
+                        provenance,
                     },
                 )
             }
@@ -100,14 +104,14 @@ impl Entry {
         };
         let state = match offer {
             Ok((what, addr, path)) => {
-                let shared = true;
+                let provenance = Provenance::Delivered(name.clone());
                 State::Offered(
                     what,
                     Offer {
                         fd,
                         addr,
                         path,
-                        shared,
+                        provenance,
                     },
                 )
             }

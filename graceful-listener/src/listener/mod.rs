@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use crate::bind::BoundPath;
-use crate::carried::Carry;
+use crate::carried::{Carry, Provenance};
 use crate::error::ListenError;
 use crate::handoff::Origin;
 use crate::{Incoming, ListenAddr, ListenOptions, PeerAddr, Stream};
@@ -239,13 +239,15 @@ impl HandoffListener {
     ///
     /// Without it a connection that is made between the last accept and the close is reset. A
     /// client that comes after it is refused, at its second try if need be, which TCP makes after
-    /// a second. It cannot be undone.
+    /// a second. It cannot be undone. Returns whether it was done.
     ///
-    /// What is not covered: a listener that this process did not bind itself, which others may
-    /// hold as well, and one that is handed over, are left as they are; and systems other than Linux
-    /// only remove a Unix socket's path.
-    pub fn seal(&self) {
-        self.shared.seal();
+    /// What is not covered: a listener that others may hold as well, and one that is handed over,
+    /// are left as they are. Others may if it came from a service manager, while the process
+    /// that handed it over lives, and once a successor or worker of this process has died that may have
+    /// passed it on. A worker's is its own when its supervisor has [left](crate::Worker::leave_to)
+    /// it to this process. And systems other than Linux only remove a Unix socket's path.
+    pub fn seal(&self) -> bool {
+        self.shared.seal()
     }
 
     /// Leaves the path of a Unix listener where it is when the last handle is dropped: another
@@ -269,11 +271,11 @@ impl HandoffListener {
         addr: ListenAddr,
         socket: OwnedFd,
         path: Option<BoundPath>,
-        inherited: bool,
+        provenance: Provenance,
         nodelay: bool,
     ) -> Self {
         Origin::recorded();
-        Shared::new(name, addr, socket, path, inherited, nodelay).into()
+        Shared::new(name, addr, socket, path, provenance, nodelay).into()
     }
 }
 

@@ -39,11 +39,11 @@ pub(super) fn refuse(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Other systems have no such filter.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn turn_away(_: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(())
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Nor do they shut a listening socket down.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn refuse(_: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(())
+    Err(io::ErrorKind::Unsupported.into())
 }

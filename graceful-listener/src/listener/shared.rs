@@ -17,7 +17,7 @@ use tokio::task::coop::consume_budget;
 use super::gate::Gate;
 use super::seal;
 use crate::bind::BoundPath;
-use crate::carried::Carry;
+use crate::carried::{Carry, Provenance};
 use crate::handoff::{self, Socket};
 use crate::reactor::register;
 use crate::{ListenAddr, PeerAddr, Stream, platform};
@@ -31,8 +31,7 @@ pub(crate) struct Shared {
     addr: ListenAddr,
     /// To be removed in the end.
     path: Option<BoundPath>,
-    /// Whether it came from a predecessor, which owns the path until it lets go.
-    inherited: bool,
+    provenance: Provenance,
     nodelay: bool,
     gate: Gate,
     /// Dropped before the socket: closing a registered descriptor that has a duplicate elsewhere
@@ -48,14 +47,14 @@ impl Shared {
         addr: ListenAddr,
         socket: OwnedFd,
         path: Option<BoundPath>,
-        inherited: bool,
+        provenance: Provenance,
         nodelay: bool,
     ) -> Self {
         Self {
             name,
             addr,
             path,
-            inherited,
+            provenance,
             nodelay,
             gate: Gate::default(),
             reactor: OnceLock::new(),
@@ -126,18 +125,24 @@ impl Shared {
         }
     }
 
-    pub(super) fn seal(&self) {
-        if self.inherited || self.is_handed_over() {
-            return;
+    /// Guards law 8: whoever else might accept would be refused his clients.
+    pub(super) fn seal(&self) -> bool {
+        self.is_sole() && handoff::while_alone(|| self.seal_now())
+    }
+
+    fn seal_now(&self) -> bool {
+        if self.is_handed_over() {
+            return false;
         }
         if let Some(path) = &self.path {
             path.unlink();
         }
         // Where it cannot be done the queue is emptied all the same.
-        let _ = match self.addr {
+        let sealed = match self.addr {
             ListenAddr::Tcp(_) => seal::turn_away(self.as_fd()),
             ListenAddr::Unix(_) => seal::refuse(self.as_fd()),
         };
+        sealed.is_ok()
     }
 
     fn accept_now(&self) -> io::Result<(Stream, PeerAddr)> {
@@ -201,6 +206,14 @@ impl Carry for Shared {
         }
     }
 
+    fn is_sole(&self) -> bool {
+        match &self.provenance {
+            Provenance::Own => true,
+            Provenance::Passed => false,
+            Provenance::Delivered(name) => handoff::is_sole(name),
+        }
+    }
+
     fn hand_over(&self) {
         self.gate.close();
     }
@@ -221,7 +234,8 @@ impl AsFd for Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            if self.gate.is_open() && (!self.inherited || handoff::owns_paths()) {
+            let ours = self.provenance == Provenance::Own;
+            if self.gate.is_open() && (ours || handoff::owns_paths()) {
                 path.unlink();
             }
         }

@@ -10,6 +10,7 @@
 //! | `veto HOW` | the same as `restart` if a veto that does `HOW` lets it |
 //! | `state SCHEMA BYTES` | the same as `restart`, with that state, of which a successor knows schema 1 |
 //! | `program MS PATH ARGS..` | the same as `restart` with another program |
+//! | `seal` | whether all its listeners are sealed now |
 //! | `descendant` | what a child that uses this crate, too, finds in its environment |
 //! | `variables STARTS..` | the names of its environment variables that begin so |
 //! | `inherited` | how many descriptors a child that has nothing to do with it inherits |
@@ -113,6 +114,7 @@ pub(crate) async fn run() {
     let mut left = false;
     loop {
         if (handover.is_some() || left) && open.is_empty() {
+            leave();
             return;
         }
         tokio::select! {
@@ -308,6 +310,11 @@ async fn answer(stream: Stream, state: Arc<State>) {
         ["drop"] => {
             drop(state.successor.lock().unwrap().take().unwrap());
             "dropped".to_owned()
+        }
+        ["seal"] => {
+            let listeners = state.listeners.lock().unwrap();
+            let sealed = listeners.iter().all(HandoffListener::seal);
+            sealed.to_string()
         }
         ["inherited"] => {
             let list = std::process::Command::new("ls")

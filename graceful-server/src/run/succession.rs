@@ -57,6 +57,13 @@ impl Server {
             });
             return;
         }
+        if let Some(canary) = &self.beside {
+            let refused = RestartError::canary(canary.pid());
+            if let Some(candidate) = candidate {
+                candidate.refuse(refused.to_string());
+            }
+            return answer(reply, Err(refused));
+        }
         if beside && graceful_listener::is_worker() {
             return answer(reply, Err(RestartError::not_beside()));
         }
@@ -277,8 +284,10 @@ impl Server {
 }
 
 fn answer(reply: Reply, outcome: Result<u32, RestartError>) {
-    if let Err(error) = &outcome {
-        log::not_restarted(chain(error));
+    match &outcome {
+        Err(error) if error.is_stopping() => log::not_restarted_at_stop(),
+        Err(error) => log::not_restarted(chain(error)),
+        Ok(_) => {}
     }
     if let Some(reply) = reply {
         reply(outcome);

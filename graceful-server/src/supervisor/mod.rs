@@ -28,8 +28,9 @@ use self::backoff::Backoff;
 ///    changed. A worker that is itself asked to restart passes that on to here, and hears what becomes of it.
 /// 3. If the worker crashes, the next one is started after a pause: 100 ms after the first crash, twice as long after
 ///    each further one, 30 s at the most, and from the beginning once a worker has served for 30 s
-///    ([`backoff`](Self::backoff)). A worker that does not become ready counts as one that crashed. The listeners stay
-///    open meanwhile, so clients wait in the queue instead of being refused. SIGHUP ends the pause.
+///    ([`backoff`](Self::backoff)). A worker that does not become ready counts as one that crashed. The
+///    listeners stay open meanwhile, so clients wait in the queue instead of being refused. SIGHUP ends the pause. Not so
+///    with the very first worker: if that does not become ready, `run` returns its exit status.
 /// 4. SIGTERM, SIGINT and SIGQUIT are passed on to the worker; when it has ended, `run` returns its exit status, or
 ///    128 + n if signal n ended it. The second one of them is also for replaced workers that still drain. SIGUSR1 is
 ///    passed on. A worker that stops on its own initiative, and says so ([`leave`](graceful_listener::leave)), ends the
@@ -45,7 +46,9 @@ use self::backoff::Backoff;
 ///
 /// A worker that is no [`serve`](crate::serve), or of an earlier release, is told to go by SIGTERM: no state travels then
 /// and no connection moves. One that hangs is replaced without its state, after five seconds. Between the last worker of a
-/// supervisor that died and the first of the next one nothing moves either. The moment of a stop is the worker's: on TCP, clients that connect in the instant between its last accept and its end are reset.
+/// supervisor that died and the first of the next one nothing moves either. On TCP, clients that connect in the instant between the last accept of a stop and the end of the worker are reset if that
+/// does not know that it is the last to have the listener: another worker drains still, one has crashed, the listener came from a service manager,
+/// or the worker was told to stop by somebody else.
 /// Signals that come within the first milliseconds, before `run` is polled, have their default action. If the supervisor
 /// itself is killed, its worker goes on to serve until it is stopped; as PID 1, it goes with the container. Killed in a
 /// restart, it leaves the worker that served before COMMIT, or the new one after it.
@@ -116,7 +119,8 @@ impl Supervisor {
     }
 
     /// Gives up after so many crashes in a row: no further worker is started, and once none serves, [`run`](Self::run)
-    /// returns how the last one ended and the listeners are closed. If not set it never does.
+    /// returns how the last one ended and the listeners are closed. If not set it never does, once a worker has served: a
+    /// first worker that does not become ready is not followed by another.
     pub fn max_crashes(mut self, crashes: u32) -> Self {
         self.max_crashes = Some(crashes);
         self
@@ -130,7 +134,7 @@ impl Supervisor {
     }
 
     /// Supervises until the service is stopped, and returns the exit status for this process: that of the worker, or
-    /// 128 + n if signal n ended it; 0 if it was stopped before a worker served.
+    /// 128 + n if signal n ended it; 0 if it was stopped before a worker served; 1 if the first one was late or broke the protocol.
     ///
     /// # Cancel safety
     ///

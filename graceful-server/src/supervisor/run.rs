@@ -41,6 +41,7 @@ pub(super) async fn run(supervisor: Supervisor) -> io::Result<u8> {
         Some(worker) => {
             log::upgraded(worker);
             ready().await?;
+            run.has_served = true;
         }
         None => run.start(),
     }
@@ -89,6 +90,8 @@ struct Run {
     /// When the next worker is started after a crash.
     retry: Option<Instant>,
     stopping: bool,
+    /// Whether a worker serves, or has served.
+    has_served: bool,
     /// How the last worker that served ended.
     status: u8,
 }
@@ -105,6 +108,7 @@ impl Run {
             examination: None,
             retry: None,
             stopping: false,
+            has_served: false,
             status: 0,
         }
     }
@@ -165,7 +169,10 @@ impl Run {
             if let Some(asked) = asked {
                 asked.failed(refusal);
             }
-            return log::worker_not_started(refusal);
+            return match self.stopping {
+                true => log::not_restarted_at_stop(),
+                false => log::worker_not_started(refusal),
+            };
         }
         self.asked = asked;
         if self.workers.serving().is_some() {
@@ -183,6 +190,7 @@ impl Run {
                 if let Some(asked) = asked {
                     asked.serves(worker.pid());
                 }
+                self.has_served = true;
                 self.generation = self.generation.saturating_add(1);
                 log::worker_serves(&worker);
                 self.manager.serving(format!("{worker} serves"));
@@ -200,7 +208,11 @@ impl Run {
                     }
                     None => {
                         self.status = error.exit_status().map_or(1, code);
-                        self.crashed(Duration::ZERO);
+                        match self.has_served {
+                            true => self.crashed(Duration::ZERO),
+                            // Nobody waits in a queue yet, and the next one has the same configuration.
+                            false => self.begin_to_stop(),
+                        }
                     }
                 }
             }
@@ -288,9 +300,14 @@ impl Run {
             asked.failed("the service is stopping");
         }
         self.retry = None;
-        self.supervisor
-            .listeners
-            .retain(|listener| listener.local_addr().as_tcp().is_none());
+        let listeners = std::mem::take(&mut self.supervisor.listeners).into_iter();
+        let is_tcp = |listener: &HandoffListener| listener.local_addr().as_tcp().is_some();
+        let (tcp, others) = listeners.partition(is_tcp);
+        self.supervisor.listeners = others;
+        match self.workers.serving() {
+            Some(worker) => worker.leave_to(tcp),
+            None => drop(tcp),
+        }
         self.workers.expect_the_end(self.supervisor.drain_timeout);
     }
 
@@ -303,8 +320,11 @@ impl Run {
     /// Returns only if it failed.
     fn upgrade(&mut self, found: Result<(), HandoffError>) {
         self.examination = None;
-        if self.stopping || self.attempt.is_some() {
-            return log::not_upgraded("a worker is being started, or the service is stopping");
+        // The next program takes its first worker to be the first of all if it is given none.
+        if self.stopping || self.attempt.is_some() || self.workers.serving().is_none() {
+            return log::not_upgraded(
+                "no worker serves, one is being started, or the service is stopping",
+            );
         }
         let listeners: Vec<_> = self.supervisor.listeners.iter().collect();
         let exec = || self.supervisor.worker.exec(&listeners, &self.workers.all());

@@ -14,11 +14,18 @@ use crate::status::Status;
 use crate::{chain, metrics};
 
 pub(crate) fn router(status: &Status, restart: RestartTrigger) -> Router {
+    let canary = restart.clone();
     let router = Router::new()
         .route("/", get(async || Html(include_str!("page.html"))))
         .route(
             "/status",
-            get(async |State(status): State<Status>| fresh(status.status())),
+            get(async move |State(status): State<Status>| {
+                let mut shown = status.status();
+                if let Some(pid) = canary.canary() {
+                    shown["beside"] = pid.into();
+                }
+                fresh(shown)
+            }),
         )
         .route(
             "/connections",

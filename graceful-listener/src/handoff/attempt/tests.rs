@@ -1,9 +1,12 @@
 //! What an attempt makes of what the successor says, without one.
 
+use std::time::Duration;
+
 use rustix::process::Pid;
 
 use super::*;
 use crate::handoff::frame::{Hello, VERSIONS};
+use crate::handoff::preflight;
 
 /// An attempt that has nothing to do with the machine of this process.
 fn imagined(ready_timeout: Duration) -> Attempt {

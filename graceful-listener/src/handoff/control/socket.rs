@@ -208,7 +208,7 @@ fn listener(path: &Path) -> Result<HandoffListener, ListenError> {
                 addr,
                 offer.fd,
                 Some(ours),
-                true,
+                offer.provenance,
                 true,
             ))
         }

@@ -113,13 +113,16 @@ fn frames() -> Vec<Frame> {
         Frame::Relays,
         Frame::Prepare,
         Frame::Relief,
+        Frame::Sole {
+            names: vec![text(), text()],
+        },
         Frame::Unknown { kind: 0xff },
     ]
 }
 
 #[test]
 fn every_frame_reads_back_as_it_was_written() {
-    let kinds = (1..=17).chain([0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0xff]);
+    let kinds = (1..=17).chain([0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0xff]);
     for (kind, frame) in kinds.zip(frames()) {
         let bytes = frame.encode();
         let (header, payload) = bytes.split_at(HEADER);

@@ -140,6 +140,12 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("OUTCOME-failed", outcome(Outcome::Failed("why not".into()))),
         ("RELAYS", Frame::Relays),
         ("PREPARE", Frame::Prepare),
+        (
+            "SOLE",
+            Frame::Sole {
+                names: vec!["http".into(), "http".into(), "admin".into()],
+            },
+        ),
     ]
 }
 

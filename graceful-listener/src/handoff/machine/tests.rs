@@ -127,14 +127,18 @@ const TABLE: [Row; 13] = [
         &[
             (Event::Trigger, State::Withdrawing, &[Action::RefuseBusy]),
             (Event::Exited, State::Running, &[]),
-            (Event::Late, State::Running, &[]),
+            (Event::Late, State::Running, &[Action::LoseSight]),
         ],
     ),
     (
         State::Draining,
         &[
             (Event::Trigger, State::Draining, &[Action::RefuseHandedOver]),
-            (Event::Exited, State::Running, &[Action::Reclaim]),
+            (
+                Event::Exited,
+                State::Running,
+                &[Action::Reclaim, Action::LoseSight],
+            ),
             (Event::Release, State::Running, &[Action::Reclaim]),
         ],
     ),
