@@ -56,7 +56,7 @@ impl<S: HttpService<B>, B: HttpBody> Served<S, B> {
         leave: Option<Leave>,
     ) -> Self {
         let connection = HttpConnection {
-            stage: Stage::Silent(io, conn.service(service)),
+            stage: Stage::Silent(Silent::boxed(io, conn.service(service))),
             http: http.clone(),
             leave: leave.map(Box::new),
         };
@@ -89,18 +89,31 @@ where
     leave: Option<Box<Leave>>,
 }
 
-/// Until the first bytes are there, a connection costs no buffers but what they need.
+/// Each in a box of its own, so that the task of an idle connection is no larger than it has to be.
 enum Stage<S, B>
 where
     S: HttpService<B>,
     B: HttpBody,
 {
-    Silent(ConnIo<Transport>, Graceful<S>),
+    Silent(Box<Silent<S>>),
     Http1(Box<Http1<S>>),
     Http2(Pin<Box<Http2<S>>>),
     /// On its way to the successor, and not touched until it answers.
-    Leaving(ConnIo<Transport>, Graceful<S>, Moving),
+    Leaving(Box<Silent<S>>, Moving),
     Over(PhantomData<fn() -> B>),
+}
+
+/// A stream that no HTTP server has: until its first bytes are there, which costs no buffers but what they need, and while it
+/// moves.
+struct Silent<S> {
+    io: ConnIo<Transport>,
+    service: Graceful<S>,
+}
+
+impl<S> Silent<S> {
+    fn boxed(io: ConnIo<Transport>, service: Graceful<S>) -> Box<Self> {
+        Box::new(Self { io, service })
+    }
 }
 
 /// What a service must be to be served. Blanket-implemented: never named by users.
@@ -140,9 +153,10 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
 
     /// Finishes the handshake, if there is one, reads until it is clear what is spoken, and sets hyper up for it.
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let Stage::Silent(io, _) = &mut self.stage else {
+        let Stage::Silent(silent) = &mut self.stage else {
             return Poll::Ready(Ok(()));
         };
+        let io = &mut silent.io;
         if io.stream().is_handshaking() {
             ready!(io.stream_mut().poll_handshake(cx))?;
             io.set_handshaking(false);
@@ -156,7 +170,8 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
                 _ => ended = !ready!(io.poll_read_ahead(cx))?,
             }
         };
-        if let Stage::Silent(io, service) = self.take_stage() {
+        if let Stage::Silent(silent) = self.take_stage() {
+            let Silent { io, service } = *silent;
             let (io, http) = (TokioIo::new(io), &self.http);
             self.stage = match protocol {
                 Protocol::Http2 => Stage::Http2(Box::pin(http.http2.serve_connection(io, service))),
@@ -182,7 +197,7 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
     fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match &mut self.stage {
             Stage::Silent(..) => ready!(self.poll_begin(cx))?,
-            Stage::Leaving(_, _, moving) => {
+            Stage::Leaving(_, moving) => {
                 let taken = ready!(Pin::new(moving).poll(cx));
                 if !self.arrived(taken) {
                     return Poll::Ready(Ok(()));
@@ -215,8 +230,8 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             Some(leave) => leave.stay(),
             None => {}
         }
-        if let (Stage::Leaving(io, service, _), false) = (stage, taken) {
-            self.stage = Stage::Silent(io, service);
+        if let (Stage::Leaving(silent, _), false) = (stage, taken) {
+            self.stage = Stage::Silent(silent);
         }
         !taken
     }
@@ -233,11 +248,11 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             other => other,
         };
         self.stage = match stage {
-            Stage::Silent(io, service) => match leave.send(turn, &io) {
-                Some(moving) => Stage::Leaving(io, service, moving),
+            Stage::Silent(silent) => match leave.send(turn, &silent.io) {
+                Some(moving) => Stage::Leaving(silent, moving),
                 None => {
                     leave.stay();
-                    Stage::Silent(io, service)
+                    Stage::Silent(silent)
                 }
             },
             other => {
@@ -263,7 +278,7 @@ fn end<S: HttpService<B>, B: HttpBody>(
             let parts = connection.into_parts().ok_or("it was upgraded")?;
             let mut io = parts.io.into_inner();
             io.put_back(&parts.read_buf);
-            Ok(Stage::Silent(io, parts.service))
+            Ok(Stage::Silent(Silent::boxed(io, parts.service)))
         }
     }
 }

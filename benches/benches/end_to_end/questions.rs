@@ -70,7 +70,7 @@ impl Extent {
             late_rounds: 5,
             start_rounds: 15,
             restart_rounds: 3,
-            restarts: 10,
+            restarts: 30,
         }
     }
 }
