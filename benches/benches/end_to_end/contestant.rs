@@ -33,9 +33,17 @@ pub(super) const HYPER_UTIL: Contestant =
     contestant("hyper-util auto + GracefulShutdown", "hyper-util", "auto");
 pub(super) const AXUM: Contestant = contestant("axum", "axum", "auto");
 pub(super) const AXUM_LAYER: Contestant = contestant("axum + GracefulLayer", "axum+layer", "auto");
+pub(super) const AXUM_IN_FLIGHT: Contestant = contestant(
+    "axum + tower-http InFlightRequests",
+    "axum+in-flight",
+    "auto",
+);
 pub(super) const AXUM_SERVER: Contestant = contestant("axum-server", "axum-server", "auto");
 pub(super) const GO: Contestant = contestant("Go net/http", "go", "auto");
 pub(super) const RAW: Contestant = contestant("raw epoll", "raw", "auto");
+/// For one connection.
+pub(super) const LAST: Contestant =
+    contestant("nothing but tokio, waits for the client", "last", "auto");
 
 /// Where a server runs, and how it stops.
 #[derive(Clone, Copy, Debug)]

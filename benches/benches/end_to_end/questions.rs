@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{
     ask::{Measure, Metric, Question},
     contestant::{
-        AXUM, AXUM_LAYER, AXUM_SERVER, Contestant, GO, HYPER, HYPER_HTTP2, HYPER_UTIL, OURS, RAW,
+        AXUM, AXUM_IN_FLIGHT, AXUM_LAYER, AXUM_SERVER, Contestant, GO, HYPER, HYPER_HTTP2,
+        HYPER_UTIL, LAST, OURS, RAW,
     },
     drain,
     load::{self, Load},
@@ -113,9 +114,9 @@ fn under_load(extent: &Extent) -> [Question; 4] {
         load("HTTP/2", streams, Load::Http2, http2),
         load(
             "GracefulLayer on an axum router",
-            "`axum::serve` with and without the layer, `wrk -t1 -c64`",
+            "`axum::serve` without a layer, with another one that follows the body, and with ours, `wrk -t1 -c64`",
             Load::KeepAlive,
-            vec![AXUM, AXUM_LAYER],
+            vec![AXUM, AXUM_IN_FLIGHT, AXUM_LAYER],
         ),
     ]
 }
@@ -135,9 +136,10 @@ fn idle_drain(extent: &Extent, n: usize) -> Question {
 fn lateness(extent: &Extent) -> Question {
     question(
         "Exit after the last answer",
-        "one answer of 300 ms under way, SIGTERM in between; from its last byte to the end of the process",
+        "one answer of 300 ms under way, SIGTERM in between; from its last byte to the end of the process. Ours waits for the \
+         client to close, as does the first",
         MILLIS,
-        vec![HYPER_UTIL, OURS, AXUM, AXUM_SERVER, GO],
+        vec![LAST, OURS, HYPER_UTIL, AXUM, AXUM_SERVER, GO],
         extent.late_rounds,
         Box::new(drain::lateness),
     )

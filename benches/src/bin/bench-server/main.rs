@@ -8,6 +8,7 @@
 mod axum;
 mod graceful;
 mod hyper;
+mod last;
 mod raw;
 
 use std::{error::Error, io, io::Write, net::TcpListener, os::fd::AsFd, time::Duration};
@@ -84,6 +85,7 @@ async fn run(kind: &str, setting: Setting) -> Result<(), BoxError> {
         "axum+in-flight" => axum::with_in_flight().await,
         "axum+layer" => axum::with_layer(setting).await,
         "axum-server" => axum::axum_server().await,
+        "last" => last::run().await,
         "graceful" => graceful::serve_handler(setting).await,
         "graceful+axum" => graceful::serve_router(setting).await,
         wrapper => hyper::with(wrapper).await,
