@@ -34,9 +34,10 @@ const SERVERS: [&str; 8] = [
     "axum-server",
 ];
 
-/// What a tracked connection of HTTP/1 is made of, each alone.
-const WRAPPERS: [&str; 4] = [
+/// What a tracked connection of HTTP/1 is made of, each alone, beside what is always there.
+const WRAPPERS: [&str; 5] = [
     "with_upgrades",
+    "InFlightRequests",
     "Connection::io",
     "Connection::service",
     "Connection::watch",

@@ -11,8 +11,11 @@ use hyper::{
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
 };
 use tokio::net::TcpStream;
+use tower::Layer;
+use tower_http::metrics::InFlightRequestsLayer;
 
 use crate::{BoxError, Protocol, Setting, say_ready, terminated, tokio_listener};
 
@@ -80,7 +83,8 @@ fn accepted(stream: TcpStream) -> std::io::Result<TokioIo<TcpStream>> {
     Ok(TokioIo::new(stream))
 }
 
-/// hyper's loop with one wrapper of a tracked connection, and without the others: what each of them costs. HTTP/1 only.
+/// hyper's loop with one wrapper of a tracked connection, and without the others: what each of them costs, and what
+/// tower-http's counter does in the place of the service's. HTTP/1 only.
 pub(crate) async fn with(wrapper: &str) -> Result<(), BoxError> {
     let listener = tokio_listener()?;
     let (tracker, http1) = (Tracker::new(), http1::Builder::new());
@@ -92,6 +96,13 @@ pub(crate) async fn with(wrapper: &str) -> Result<(), BoxError> {
         match wrapper {
             "with_upgrades" => {
                 let http = http1.serve_connection(TokioIo::new(stream), service_fn(hello));
+                tokio::spawn(http.with_upgrades());
+            }
+            "InFlightRequests" => {
+                let (in_flight, _count) = InFlightRequestsLayer::pair();
+                let service = in_flight.layer(tower::service_fn(hello));
+                let service = TowerToHyperService::new(service);
+                let http = http1.serve_connection(TokioIo::new(stream), service);
                 tokio::spawn(http.with_upgrades());
             }
             "Connection::io" => {
