@@ -111,9 +111,9 @@ pub(crate) async fn run() {
     });
     let mut open = JoinSet::new();
     let mut handover: Option<Handover> = None;
-    let mut left = false;
+    let mut left: Option<Handover> = None;
     loop {
-        if (handover.is_some() || left) && open.is_empty() {
+        if (handover.is_some() || left.is_some()) && open.is_empty() {
             leave();
             return;
         }
@@ -123,9 +123,10 @@ pub(crate) async fn run() {
             Some(_) = open.join_next() => {}
             Some(done) = handovers.recv() => handover = Some(done),
             died = gone(&mut handover) => {
-                handover = None;
-                left = !died;
-                if left {
+                let ended = handover.take();
+                if !died {
+                    // Kept to the end, for its other end sees in its end that this process lets go.
+                    left = ended;
                     state.listeners.lock().unwrap().clear();
                 }
                 say(if died { "reclaimed" } else { "left" });
