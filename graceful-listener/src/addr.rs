@@ -102,7 +102,9 @@ impl FromStr for ListenAddr {
             Some(path) => Ok(Self::Unix(path.into())),
             None => match text.parse() {
                 Ok(addr) => Ok(Self::Tcp(addr)),
-                Err(_) => Err(malformed("it is neither IP:PORT nor unix:PATH")),
+                Err(_) => Err(malformed(
+                    "it is neither IP:PORT nor unix:PATH; write 127.0.0.1:80 or unix:/path",
+                )),
             },
         }
     }

@@ -189,10 +189,7 @@ impl fmt::Display for ListenError {
             Kind::Bind { addr, step, .. } => write!(f, "cannot {step} {addr}"),
             Kind::Handoff(_) => f.write_str("the predecessor did not hand its listeners over"),
             Kind::MalformedAddr { text, why } => {
-                write!(
-                    f,
-                    "malformed address {text:?}: {why}; write 127.0.0.1:80, unix:/path or udp:127.0.0.1:53"
-                )
+                write!(f, "malformed address {text:?}: {why}")
             }
             Kind::MalformedEnv { name, value, why } => {
                 write!(f, "malformed environment variable {name}={value:?}: {why}")

@@ -91,6 +91,10 @@ mod imp {
         tracing::info!(target: "graceful_server", %worker, "the worker serves");
     }
 
+    pub(crate) fn no_first_worker() {
+        tracing::error!(target: "graceful_server", "the first worker cannot start, ending");
+    }
+
     pub(crate) fn worker_not_started(error: impl Display) {
         tracing::error!(target: "graceful_server", %error, "no new worker");
     }
@@ -159,6 +163,7 @@ mod imp {
     pub(crate) fn not_notified(_: impl Display) {}
     pub(crate) fn reclaimed(_: impl Display) {}
     pub(crate) fn worker_serves(_: &impl Display) {}
+    pub(crate) fn no_first_worker() {}
     pub(crate) fn worker_not_started(_: impl Display) {}
     pub(crate) fn worker_ended(_: &str, _: &io::Result<ExitStatus>, _: bool) {}
     pub(crate) fn worker_not_replaced(_: &impl Display, _: impl Display) {}

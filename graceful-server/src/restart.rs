@@ -76,7 +76,8 @@ impl RestartTrigger {
         self.ask(true).await
     }
 
-    /// Returns the process that serves [`beside`](Self::beside) this one, until it is decided who goes on.
+    /// Returns the process id of the canary, which serves [`beside`](Self::beside) this process, until it is decided who goes on.
+    /// `None` if there is none, in the canary itself, and in the worker of a [`Supervisor`](crate::Supervisor), which has none.
     pub fn canary(&self) -> Option<u32> {
         Some(self.canary.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
@@ -163,7 +164,7 @@ impl fmt::Display for RestartError {
             Kind::NotBeside => f.write_str(
                 "this process is a supervisor's worker, and a supervisor has one that serves at a time",
             ),
-            Kind::Handoff(_) => f.write_str("the successor did not take over"),
+            Kind::Handoff(_) => f.write_str("no hand-over took place"),
         }
     }
 }

@@ -388,8 +388,18 @@ impl Tracker {
         self.0.arena.set_tell_envoy(tell);
     }
 
-    /// Has `sign` see the head of each answer that the cutoff gives in the place of a handler (a 503) before it is sent: for
-    /// headers that every answer of the service has, since under `graceful_server::serve` no layer of the service sees that one.
+    /// Has `sign` add to the head of each refusal: the answer that the cutoff gives in the place of a handler that has none, a 503
+    /// or gRPC's status 14. For headers that every answer of the service has, since under `graceful_server::serve` no layer of
+    /// the service sees that one. An answer that has begun is no refusal. A second `sign` replaces the first, from the next
+    /// refusal on. It runs where the request is polled, so it must not block.
+    ///
+    /// ```
+    /// # let tracker = graceful_layer::Tracker::new();
+    /// tracker.sign_refusals(|answer| {
+    ///     let name = http::HeaderValue::from_static("shop");
+    ///     answer.headers.insert(http::header::SERVER, name);
+    /// });
+    /// ```
     pub fn sign_refusals(&self, sign: impl Fn(&mut Parts) + Send + Sync + 'static) {
         *lock(&self.0.refusal) = Some(Arc::new(sign));
     }

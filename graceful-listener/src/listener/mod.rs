@@ -238,14 +238,17 @@ impl HandoffListener {
     /// [`accept_queued`](Self::accept_queued) and the listener is dropped.
     ///
     /// Without it a connection that is made between the last accept and the close is reset. A
-    /// client that comes after it is refused, at its second try if need be, which TCP makes after
-    /// a second. It cannot be undone. Returns whether it was done.
+    /// client that comes after it is refused, once the listener is closed: at its second try, which TCP
+    /// makes after a second, if its first came before that. It cannot be undone. Returns whether
+    /// it was done; if not, empty the queue and drop the listener all the same.
     ///
-    /// What is not covered: a listener that others may hold as well, and one that is handed over,
-    /// are left as they are. Others may if it came from a service manager, while the process
-    /// that handed it over lives, and once a successor or worker of this process has died that may have
-    /// passed it on. A worker's is its own when its supervisor has [left](crate::Worker::leave_to)
-    /// it to this process. And systems other than Linux only remove a Unix socket's path.
+    /// What is not covered: a handshake that is half done when the listener is closed is reset. A
+    /// listener that others may hold as well, and one that is handed over, are left as they are.
+    /// Others may hold it if it came from a service manager, while the process that handed it over
+    /// lives, and once a successor or worker of this process has died that may have passed it on.
+    /// In a worker a listener is sealed only when its supervisor, which stops, has said that it
+    /// [leaves](crate::Worker::leave_to) it to this process. Systems other than Linux only remove a
+    /// Unix socket's path.
     pub fn seal(&self) -> bool {
         self.shared.seal()
     }

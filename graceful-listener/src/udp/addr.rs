@@ -43,7 +43,7 @@ impl FromStr for UdpAddr {
         addr.map(Self).map_err(|_| {
             ListenError::new(Kind::MalformedAddr {
                 text: text.to_owned(),
-                why: "it is not udp:IP:PORT",
+                why: "it is not udp:IP:PORT; write udp:127.0.0.1:53",
             })
         })
     }

@@ -211,7 +211,10 @@ impl Run {
                         match self.has_served {
                             true => self.crashed(Duration::ZERO),
                             // Nobody waits in a queue yet, and the next one has the same configuration.
-                            false => self.begin_to_stop(),
+                            false => {
+                                log::no_first_worker();
+                                self.begin_to_stop();
+                            }
                         }
                     }
                 }
