@@ -25,7 +25,7 @@ struct Args {
     socket: PathBuf,
 
     /// How long to wait for the outcome; the server goes on afterwards
-    #[arg(long, value_name = "D", default_value = "90s", value_parser = duration)]
+    #[arg(long, value_name = "D", default_value = "90s", value_parser = duration, global = true)]
     timeout: Duration,
 
     #[command(subcommand)]
@@ -44,7 +44,7 @@ enum Command {
     },
     /// Takes the stop back, as long as clients have only been asked to go
     Resume,
-    /// Starts a successor and waits until it has taken over
+    /// Starts a successor and waits until it has taken over; a stop that has begun is this process's alone then
     Restart,
     /// Cuts what is left of a stop; a server that serves is stopped by it, at once
     Cutoff,

@@ -85,7 +85,7 @@ pub(crate) struct Args {
     #[arg(long)]
     supervise: bool,
 
-    /// Written when serving; belongs to the generation that serves
+    /// Written when serving; belongs to the generation that serves, which with --supervise is the worker
     #[arg(long, value_name = "PATH")]
     pid_file: Option<PathBuf>,
 
