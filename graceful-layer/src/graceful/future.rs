@@ -57,10 +57,10 @@ where
             head.leave(within);
             match polled {
                 Poll::Ready(Ok(response)) => {
-                    return match this.head.take() {
-                        Some(head) => Poll::Ready(Ok(finish(response, head))),
-                        None => Poll::Pending,
-                    };
+                    let head = this.head.take();
+                    return head.map_or(Poll::Pending, |head| {
+                        Poll::Ready(Ok(finish(response, head)))
+                    });
                 }
                 Poll::Ready(Err(error)) => {
                     *this.head = None;

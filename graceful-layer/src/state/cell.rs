@@ -341,10 +341,26 @@ impl fmt::Debug for Cell {
 
 #[cfg(all(test, not(graceful_loom)))]
 mod tests {
+    use std::mem::offset_of;
+
     use super::*;
 
     #[test]
     fn a_connection_costs_96_bytes() {
         assert!(size_of::<Cell>() <= 96, "{}", size_of::<Cell>());
+    }
+
+    #[test]
+    fn what_a_request_touches_is_on_one_line_of_the_cache() {
+        let third = align_of::<Cell>();
+        assert_eq!(
+            64 % third,
+            0,
+            "a third is on one line wherever a cell begins"
+        );
+        assert!(
+            offset_of!(Cell, id) <= third,
+            "and all of it is in the first"
+        );
     }
 }

@@ -106,3 +106,33 @@ impl Parked {
         self.places.iter().filter(|entry| entry.taken)
     }
 }
+
+#[cfg(all(test, not(graceful_loom)))]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::Tracker;
+
+    #[test]
+    fn a_place_is_used_again_and_keeps_no_long_target() {
+        let arena = Tracker::new().arena();
+        let cell = arena.loose_cell();
+        for (target, kept) in [("/short", true), (&"/".repeat(1_000), false), ("/", true)] {
+            let mut line = Line::blank(cell);
+            line.note(&Request::builder().uri(target).body(()).unwrap(), cell);
+            let place = Place::take(arena, &line, None);
+            let (parked, index) = (place.parked, place.index);
+            let mut shown = Vec::new();
+            show(parked, &mut |line: &Line| {
+                shown.push(line.path().to_owned())
+            });
+            assert_eq!(shown, [target]);
+            drop(place);
+            let all = lock(parked);
+            assert_eq!((all.places.len(), index, all.entries().count()), (1, 0, 0));
+            assert_eq!(all.places[0].line.path() == target, kept);
+            assert!(!all.places[0].line.is_long());
+        }
+    }
+}

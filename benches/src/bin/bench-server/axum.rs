@@ -26,8 +26,12 @@ pub(crate) fn router() -> Router {
 
 /// `axum::serve` with its graceful shutdown.
 pub(crate) async fn bare() -> Result<(), BoxError> {
+    serve(router()).await
+}
+
+async fn serve(router: Router) -> Result<(), BoxError> {
     say_ready()?;
-    axum::serve(nodelay()?, router())
+    axum::serve(nodelay()?, router)
         .with_graceful_shutdown(async {
             let _ = terminated().await;
         })
@@ -51,13 +55,7 @@ pub(crate) async fn with_layer(setting: Setting) -> Result<(), BoxError> {
 /// The same with tower-http's counter in its place: what axum does for any layer that follows the body.
 pub(crate) async fn with_in_flight() -> Result<(), BoxError> {
     let (in_flight, _count) = InFlightRequestsLayer::pair();
-    say_ready()?;
-    axum::serve(nodelay()?, router().layer(in_flight))
-        .with_graceful_shutdown(async {
-            let _ = terminated().await;
-        })
-        .await?;
-    Ok(())
+    serve(router().layer(in_flight)).await
 }
 
 pub(crate) async fn axum_server() -> Result<(), BoxError> {

@@ -83,6 +83,15 @@ fn accepted(stream: TcpStream) -> std::io::Result<TokioIo<TcpStream>> {
     Ok(TokioIo::new(stream))
 }
 
+/// What [`with`] knows.
+pub(crate) const WRAPPERS: [&str; 5] = [
+    "with_upgrades",
+    "InFlightRequests",
+    "Connection::io",
+    "Connection::service",
+    "Connection::watch",
+];
+
 /// hyper's loop with one wrapper of a tracked connection, and without the others: what each of them costs, and what
 /// tower-http's counter does in the place of the service's. HTTP/1 only.
 pub(crate) async fn with(wrapper: &str) -> Result<(), BoxError> {

@@ -88,7 +88,8 @@ async fn run(kind: &str, setting: Setting) -> Result<(), BoxError> {
         "last" => last::run().await,
         "graceful" => graceful::serve_handler(setting).await,
         "graceful+axum" => graceful::serve_router(setting).await,
-        wrapper => hyper::with(wrapper).await,
+        wrapper if hyper::WRAPPERS.contains(&wrapper) => hyper::with(wrapper).await,
+        _ => Err(format!("{kind} is none of the servers").into()),
     }
 }
 
