@@ -6,8 +6,7 @@ use std::{
 };
 
 use http::{
-    HeaderName, HeaderValue, Method, Request, StatusCode, Version, header::CONNECTION,
-    response::Parts,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header::CONNECTION,
 };
 
 use crate::{
@@ -16,26 +15,70 @@ use crate::{
     phase::Phase,
     record::{Record, Stage, content_length},
     report::Answer,
-    state::{Arena, Cell, Orders, Place, RequestGuard},
+    state::{Arena, Cell, Orders, Place},
 };
 
 /// Envoy takes a host that says this out of its load balancing at once.
 const ENVOY: HeaderName = HeaderName::from_static("x-envoy-immediate-health-check-fail");
 
-/// One pointer, because the future and the body that it goes through are moved many times. Dropped before
-/// [`finish`](Self::finish), the request was cut or it failed.
+/// One pointer, because the future and the body that it goes through are moved many times. Dropped before its answer is
+/// [whole](Record::note_whole), the request was cut or it failed.
 #[derive(Debug)]
-pub(crate) struct Head(Box<Record>);
+pub(crate) struct Head(Option<Box<Record>>);
 
 impl Head {
+    /// Of a request that was counted in at `cell`.
     #[inline]
-    pub(crate) fn of<B>(request: &Request<B>, guard: RequestGuard) -> Self {
-        Self(Record::of(request, guard))
+    pub(crate) fn of<B>(request: &Request<B>, cell: &'static Cell) -> Self {
+        Self(Some(Record::of(request, cell)))
+    }
+
+    /// Of no request, or of one that has ended here.
+    pub(crate) const NONE: Self = Self(None);
+
+    #[inline]
+    pub(crate) fn record(&mut self) -> Option<&mut Record> {
+        self.0.as_deref_mut()
+    }
+
+    /// The server took this much of the answer, and it was not the last: now it is the handler or the client that is waited
+    /// for.
+    #[inline]
+    pub(crate) fn wait(&mut self, sent: usize, cx: &Context<'_>) {
+        if let Some(record) = self.record() {
+            record.note_sent(sent);
+            record.park(cx);
+        }
+    }
+
+    /// The server took the last of the answer, and it is whole or not.
+    #[inline]
+    pub(crate) fn end(&mut self, whole: bool) {
+        if let Some(mut record) = self.0.take() {
+            if whole {
+                record.note_whole();
+            }
+            record.finish();
+        }
     }
 
     #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+}
+
+impl Drop for Head {
+    #[inline]
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}
+
+impl Record {
+    #[inline]
     fn cell(&self) -> &'static Cell {
-        self.0.line.cell()
+        self.line.cell()
     }
 
     #[inline]
@@ -46,7 +89,7 @@ impl Head {
     /// While what is returned lives, the request's [`Drain`](crate::Drain) can be asked for.
     #[inline]
     pub(crate) fn enter(&mut self) -> Within {
-        Within::enter(self.arena(), &mut self.0.savers)
+        Within::enter(self.arena(), &mut self.savers)
     }
 
     /// Leaves the handler, with what it has left to be run at the cutoff.
@@ -59,13 +102,13 @@ impl Head {
 
     #[cold]
     fn collect_savers(&mut self) {
-        self.0.savers = drain::collect();
+        self.savers = drain::collect();
     }
 
     /// Whether what the handler left is being run, and the handler no more.
     #[inline]
     pub(crate) fn is_saving(&self) -> bool {
-        self.0.stage == Stage::Saving
+        self.stage == Stage::Saving
     }
 
     /// Runs what the handler left, if anything. Resolves to whether all of it ended in time.
@@ -73,22 +116,23 @@ impl Head {
     #[inline(never)]
     pub(crate) fn poll_save(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let bound = self.arena().saving().max(Duration::from_millis(1));
-        let record = &mut *self.0;
-        record.stage = Stage::Saving;
-        record.saving.poll(record.savers.as_deref(), bound, cx)
+        self.stage = Stage::Saving;
+        self.saving.poll(self.savers.as_deref(), bound, cx)
     }
 
-    /// Its handler was polled, and has no answer yet.
-    #[inline]
-    pub(crate) fn note_waiting(&mut self) {
-        self.0.stage = Stage::Waiting;
+    /// Its handler was polled, and has no answer yet. Returns whether there is no time for one.
+    #[inline(never)]
+    pub(crate) fn wait(&mut self, cx: &Context<'_>) -> bool {
+        self.stage = Stage::Waiting;
+        self.park(cx);
+        self.is_cut()
     }
 
     /// The request waits: from now on it is shown to whoever asks, and woken at the cutoff if its connection does not do it.
     #[inline]
     pub(crate) fn park(&mut self, cx: &Context<'_>) {
         let alone = self.waits_alone();
-        match &self.0.place {
+        match &self.place {
             Some(place) if alone => place.stay(cx.waker()),
             Some(_) => {}
             None => self.take_place(alone.then(|| cx.waker().clone())),
@@ -97,26 +141,26 @@ impl Head {
 
     #[cold]
     fn take_place(&mut self, waker: Option<Waker>) {
-        self.0.place = Some(Place::take(self.arena(), &self.0.line, waker));
+        self.place = Some(Place::take(self.arena(), &self.line, waker));
     }
 
     /// Whether nobody polls the request when its connection is woken.
     fn waits_alone(&self) -> bool {
-        self.0.line.version >= Version::HTTP_2 || !self.cell().is_live()
+        self.line.version >= Version::HTTP_2 || !self.cell().is_live()
     }
 
     /// Notes that the answer is there, of `length` bytes if that is known. Returns whether it is plain. If not, it is
     /// to be [`dress`](Self::dress)ed.
     #[inline]
     pub(crate) fn note_answer(&mut self, length: Option<u64>) -> bool {
-        self.0.stage = Stage::Answering;
-        self.0.line.answering = true;
-        self.0.length = length;
-        let method = &self.0.line.method;
-        self.0.place.is_none()
+        self.stage = Stage::Answering;
+        self.line.answering = true;
+        self.length = length;
+        let method = &self.line.method;
+        self.place.is_none()
             && method != Method::HEAD
             && method != Method::CONNECT
-            && length.is_some()
+            && length.is_some_and(|length| length > 0)
             && self.cell().orders().phase() == Phase::Serving
     }
 
@@ -125,17 +169,17 @@ impl Head {
     /// connection becomes one, and that is what is counted then.
     #[cold]
     #[inline(never)]
-    pub(crate) fn dress(&mut self, answer: &mut Parts) -> bool {
-        if let Some(place) = &self.0.place {
+    pub(crate) fn dress<B>(&mut self, answer: &mut Response<B>) -> bool {
+        if let Some(place) = &self.place {
             place.note_answering();
         }
-        if self.0.line.method == Method::HEAD {
+        if self.line.method == Method::HEAD {
             // Its body is never sent.
-            self.0.stage = Stage::Over;
+            self.stage = Stage::Over;
         }
         // A server may drop the body once it has as much as was announced, without asking whether that was all.
-        if self.0.length.is_none() {
-            self.0.length = content_length(&answer.headers);
+        if self.length.is_none() {
+            self.length = content_length(answer.headers());
         }
         if self.cell().orders().phase() > Phase::Serving {
             self.say_it_is_the_last(answer);
@@ -143,35 +187,35 @@ impl Head {
         self.opens_tunnel(answer)
     }
 
-    fn say_it_is_the_last(&self, answer: &mut Parts) {
+    fn say_it_is_the_last<B>(&self, answer: &mut Response<B>) {
         let cell = self.cell();
         // The number of requests is as good as dice for spreading a share over many.
         let dice = || (cell.begun().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
         // An upgrade is announced in that header, and ends no connection.
-        let upgrade = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+        let upgrade = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         // A connection that moves to the successor goes on there.
         let last = cell.orders().retires(dice) && !cell.moves();
-        if self.0.line.version < Version::HTTP_2 && !upgrade && last {
-            if self.0.line.version < Version::HTTP_11 {
+        if self.line.version < Version::HTTP_2 && !upgrade && last {
+            if self.line.version < Version::HTTP_11 {
                 // hyper adds `keep-alive` for a client of HTTP/1.0 that asked for it, unless the answer is HTTP/1.0 too.
-                answer.version = self.0.line.version;
+                *answer.version_mut() = self.line.version;
             }
             let close = HeaderValue::from_static("close");
-            answer.headers.insert(CONNECTION, close);
+            answer.headers_mut().insert(CONNECTION, close);
         }
         if cell.arena().tells_envoy() {
             let told = HeaderValue::from_static("true");
-            answer.headers.insert(ENVOY, told);
+            answer.headers_mut().insert(ENVOY, told);
         }
     }
 
-    fn opens_tunnel(&mut self, answer: &Parts) -> bool {
-        let opens = self.0.line.version == Version::HTTP_2
-            && self.0.line.method == Method::CONNECT
-            && answer.status.is_success();
+    fn opens_tunnel<B>(&mut self, answer: &Response<B>) -> bool {
+        let opens = self.line.version == Version::HTTP_2
+            && self.line.method == Method::CONNECT
+            && answer.status().is_success();
         if opens {
             // What passes through it is no body, and has no length.
-            self.0.length = None;
+            self.length = None;
         }
         opens
     }
@@ -179,12 +223,7 @@ impl Head {
     /// Counts bytes of the answer that the server took.
     #[inline]
     pub(crate) fn note_sent(&mut self, bytes: usize) {
-        self.0.sent += bytes as u64;
-    }
-
-    /// Whether what becomes of the request now is the cutoff's doing.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.0.is_cut()
+        self.sent += bytes as u64;
     }
 
     /// Whether the request must let go now by itself, because nobody here can drop its connection.
@@ -200,22 +239,20 @@ impl Head {
         self.cell().orders().says(Orders::CUT)
     }
 
-    pub(crate) fn is_grpc(&self) -> bool {
-        self.0.grpc
-    }
-
-    /// Notes that the request was cut, and is refused with `answer`.
-    pub(crate) fn refuse(&mut self, answer: &mut Parts, saved: bool) {
-        self.0.abandon(Answer::Refused, saved);
-        self.dress(answer);
+    /// Notes that the request was cut, and is refused with `answer`, which is returned as it goes out.
+    pub(crate) fn refuse<B>(&mut self, mut answer: Response<B>, saved: bool) -> Response<B> {
+        self.abandon(Answer::Refused, saved);
+        self.dress(&mut answer);
+        let (mut parts, body) = answer.into_parts();
         if let Some(tracker) = Tracker::of(self.arena()) {
-            tracker.refused(answer);
+            tracker.refused(&mut parts);
         }
+        Response::from_parts(parts, body)
     }
 
-    /// It is over, and whatever becomes of its answer from now on is nobody's fault.
+    /// The server took the last of the answer: whatever becomes of it from now on is nobody's fault.
     #[inline]
-    pub(crate) fn finish(self) {
-        self.0.finish();
+    pub(crate) fn note_whole(&mut self) {
+        self.stage = Stage::Over;
     }
 }

@@ -33,7 +33,7 @@ mod tunnel;
 pub use self::grpc_health::GrpcHealth;
 pub use self::{
     body::ResponseBody,
-    completion::CompleteOnBody,
+    completion::{CompleteOnBody, CountedBody},
     conn::{ConnState, Connection, Peer},
     conn_tracking::{ConnTracking, ConnTrackingLayer},
     drain::Drain,

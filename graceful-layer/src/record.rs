@@ -14,7 +14,7 @@ use crate::{
     report::{Abandoned, Answer, Upload},
     savers::{Savers, Saving},
     spare,
-    state::{Orders, Place, RequestGuard},
+    state::{Cell, Orders, Place},
 };
 
 #[derive(Debug)]
@@ -29,11 +29,8 @@ pub(crate) struct Record {
     pub(crate) savers: Option<Arc<Savers>>,
     pub(crate) saving: Saving,
     pub(crate) place: Option<Place>,
-    /// Last, for what a drain waits for goes when all the rest is gone (law 7).
-    guard: Option<RequestGuard>,
-    /// While it is spare: the one that was spare before it, and how many there are.
-    pub(crate) next: Option<Box<Self>>,
-    pub(crate) behind: u16,
+    /// While it is spare: the one that was spare before it.
+    pub(crate) before: Option<Box<Self>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +47,13 @@ pub(crate) enum Stage {
 
 impl Record {
     #[inline]
-    pub(crate) fn of<B>(request: &Request<B>, guard: RequestGuard) -> Box<Self> {
-        let mut record = spare::take().unwrap_or_else(|| Self::blank(&guard));
-        record.line.note(request, guard.cell());
+    pub(crate) fn of<B>(request: &Request<B>, cell: &'static Cell) -> Box<Self> {
+        let mut record = spare::take().unwrap_or_else(|| Self::blank(cell));
+        record.line.note(request, cell);
         record.note_upload(request);
         record.stage = Stage::Called;
         record.sent = 0;
         record.length = None;
-        record.guard = Some(guard);
         record
     }
 
@@ -75,9 +71,9 @@ impl Record {
     }
 
     #[cold]
-    fn blank(guard: &RequestGuard) -> Box<Self> {
+    fn blank(cell: &'static Cell) -> Box<Self> {
         Box::new(Self {
-            line: Line::blank(guard.cell()),
+            line: Line::blank(cell),
             upload: Upload::None,
             grpc: false,
             stage: Stage::Over,
@@ -86,22 +82,23 @@ impl Record {
             savers: None,
             saving: Saving::default(),
             place: None,
-            guard: None,
-            next: None,
-            behind: 0,
+            before: None,
         })
     }
 
-    /// Lets the request go, and keeps its record for another.
-    #[inline]
+    /// Lets the request go, and keeps its record for another. Before its end it was cut, or it failed.
+    #[inline(never)]
     pub(crate) fn finish(mut self: Box<Self>) {
-        self.stage = Stage::Over;
+        if self.stage != Stage::Over {
+            self.end_early();
+        }
         if self.place.is_some() || self.savers.is_some() {
             self.empty();
         }
-        let guard = self.guard.take();
+        let cell = self.line.cell();
         spare::keep(self);
-        drop(guard);
+        // Last, for what a drain waits for goes when all the rest is gone (law 7).
+        cell.count_out();
     }
 
     #[cold]
@@ -152,16 +149,6 @@ impl Record {
             saved,
             reason: tracker.cut_reason(),
         });
-    }
-}
-
-impl Drop for Record {
-    /// Dropped before its end it was cut, or it failed.
-    #[inline]
-    fn drop(&mut self) {
-        if self.stage != Stage::Over {
-            self.end_early();
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use http::{Method, Request, Version};
 
 use crate::{
     Tracker,
-    state::{Part, RequestGuard},
+    state::{Cell, Part, RequestGuard},
 };
 
 #[derive(Clone, Debug)]
@@ -14,17 +14,24 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Counts a request in (law 3: in `call`, before anything is looked at).
+    /// Counts a request in, which this lets go again.
     #[inline]
     pub(crate) fn begin(&self) -> RequestGuard {
-        match self {
-            Self::Loose(tracker) => tracker.arena().loose_cell().begin(),
+        RequestGuard::of(self.count_in())
+    }
+
+    /// Counts a request in (law 3: in `call`, before anything is looked at). Whoever asked counts it out again.
+    #[inline]
+    pub(crate) fn count_in(&self) -> &'static Cell {
+        let cell = match self {
+            Self::Loose(tracker) => tracker.arena().loose_cell(),
             Self::Connection(part) => {
-                let guard = part.cell().begin();
                 part.cell().note_request();
-                guard
+                part.cell()
             }
-        }
+        };
+        cell.count_in();
+        cell
     }
 
     /// Notes what matters for how the connection is closed.

@@ -5,33 +5,33 @@ use std::cell::Cell;
 
 use crate::record::Record;
 
-/// How many a thread keeps besides the last one: 200 kB, or the streams that ten clients open at once.
+/// How many a thread keeps: 200 kB, or the streams that ten clients open at once.
 const MOST: u16 = 1_000;
 
-thread_local!(static SPARE: Spare = const { Spare(Cell::new(None)) });
+thread_local!(static SPARE: Spare = const { Spare { last: Cell::new(None), count: Cell::new(0) } });
 
-/// The last one that was kept; each knows the one before it.
-struct Spare(Cell<Option<Box<Record>>>);
+struct Spare {
+    /// The last one that was kept; each knows the one before it.
+    last: Cell<Option<Box<Record>>>,
+    count: Cell<u16>,
+}
 
 impl Spare {
     #[inline]
     fn take(&self) -> Option<Box<Record>> {
-        let mut last = self.0.take()?;
-        self.0.set(last.next.take());
+        let mut last = self.last.take()?;
+        self.last.set(last.before.take());
+        self.count.set(self.count.get() - 1);
         Some(last)
     }
 
     #[inline]
     fn keep(&self, mut record: Box<Record>) {
-        let next = self.0.take();
-        let behind = next.as_ref().map_or(0, |next| next.behind + 1);
-        if behind > MOST || record.line.is_long() {
-            self.0.set(next);
-            return;
+        if self.count.get() < MOST && !record.line.is_long() {
+            self.count.set(self.count.get() + 1);
+            record.before = self.last.take();
+            self.last.set(Some(record));
         }
-        record.behind = behind;
-        record.next = next;
-        self.0.set(Some(record));
     }
 }
 
@@ -67,13 +67,15 @@ mod tests {
         let tracker = Tracker::new();
         let begin = |target: &str| {
             let request = Request::builder().uri(target).body(()).unwrap();
-            Record::of(&request, tracker.arena().loose_cell().begin())
+            let cell = tracker.arena().loose_cell();
+            cell.count_in();
+            Record::of(&request, cell)
         };
         let kept = || {
             let spares: Vec<_> = std::iter::from_fn(take).collect();
             spares.len()
         };
-        for (at_once, expected) in [(1, 1), (32, 32), (1_100, usize::from(MOST) + 1)] {
+        for (at_once, expected) in [(1, 1), (32, 32), (1_100, usize::from(MOST))] {
             let records: Vec<_> = (0..at_once).map(|_| begin("/")).collect();
             assert!(take().is_none(), "all are in use");
             records.into_iter().for_each(Record::finish);

@@ -10,7 +10,7 @@ use std::{
 
 use crate::head::Head;
 
-type Offer = Mutex<Option<Head>>;
+type Offer = Mutex<Head>;
 
 thread_local!(static OFFERED: RefCell<Weak<Offer>> = const { RefCell::new(Weak::new()) });
 
@@ -21,7 +21,7 @@ pub(crate) struct Tunnel(Arc<Offer>);
 
 impl Tunnel {
     pub(crate) fn offer(head: Head) -> Self {
-        let offer = Arc::new(Mutex::new(Some(head)));
+        let offer = Arc::new(Mutex::new(head));
         OFFERED.set(Arc::downgrade(&offer));
         Self(offer)
     }
@@ -29,13 +29,11 @@ impl Tunnel {
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        if let Some(head) = take(&self.0) {
-            head.finish();
-        }
+        take(&self.0).end(true);
     }
 }
 
-fn take(offer: &Offer) -> Option<Head> {
+fn take(offer: &Offer) -> Head {
     offer.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
@@ -56,8 +54,10 @@ mod held {
 
     /// Has `task` hold the request that is offered on this thread, or gives it back if there is none.
     pub(crate) fn hold<F>(task: F) -> Result<Held<F>, F> {
-        match OFFERED.take().upgrade().and_then(|offer| take(&offer)) {
-            head @ Some(_) => Ok(Held { task, head }),
+        let offer = OFFERED.take().upgrade();
+        let mut head = offer.map_or(Head::NONE, |offer| take(&offer));
+        match head.record() {
+            Some(_) => Ok(Held { task, head }),
             None => Err(task),
         }
     }
@@ -67,7 +67,7 @@ mod held {
         pub(crate) struct Held<F> {
             #[pin]
             task: F,
-            head: Option<Head>,
+            head: Head,
         }
     }
 
@@ -77,15 +77,12 @@ mod held {
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
             let this = self.project();
             if this.task.poll(cx).is_pending() {
-                if let Some(head) = this.head {
-                    head.park(cx);
-                }
+                this.head.wait(0, cx);
                 return Poll::Pending;
             }
             // A connection that was cut ends its tunnels too.
-            if let Some(head) = this.head.take_if(|head| !head.has_lost_connection()) {
-                head.finish();
-            }
+            let cut = this.head.record().is_some_and(|record| record.has_lost_connection());
+            this.head.end(!cut);
             Poll::Ready(())
         }
     }

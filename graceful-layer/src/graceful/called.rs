@@ -58,7 +58,7 @@ impl<S: Service<Req> + Clone, Req> Called<S, Req> {
 impl<S: Service<Req>, Req> Future for Called<S, Req> {
     type Output = Result<S::Response, S::Error>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             Projected::Now { future } => future.poll(cx),

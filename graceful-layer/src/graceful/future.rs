@@ -13,7 +13,7 @@ use http::{
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{ResponseBody, head::Head, tunnel::Tunnel};
+use crate::{ResponseBody, head::Head, record::Record, tunnel::Tunnel};
 
 #[cfg(feature = "hyper")]
 pub use super::called::Called;
@@ -24,17 +24,14 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        head: Option<Head>,
+        head: Head,
     }
 }
 
 impl<F> ResponseFuture<F> {
     #[inline]
     pub(super) fn new(inner: F, head: Head) -> Self {
-        Self {
-            inner,
-            head: Some(head),
-        }
+        Self { inner, head }
     }
 }
 
@@ -45,65 +42,73 @@ where
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(head) = this.head else {
+        let Some(record) = this.head.record() else {
             return Poll::Pending;
         };
-        if !head.is_saving() {
-            let within = head.enter();
-            let polled = this.inner.poll(cx);
-            head.leave(within);
-            match polled {
-                Poll::Ready(Ok(response)) => {
-                    let head = this.head.take();
-                    return head.map_or(Poll::Pending, |head| {
-                        Poll::Ready(Ok(finish(response, head)))
-                    });
-                }
-                Poll::Ready(Err(error)) => {
-                    *this.head = None;
-                    return Poll::Ready(Err(error));
-                }
-                Poll::Pending => {}
-            }
-            head.note_waiting();
-            head.park(cx);
-            if !head.is_cut() {
-                return Poll::Pending;
-            }
+        if record.is_saving() {
+            return refuse_when_saved(this.head, cx);
         }
-        let saved = ready!(head.poll_save(cx));
-        Poll::Ready(Ok(refuse(this.head.take(), saved)))
+        let within = record.enter();
+        let polled = this.inner.poll(cx);
+        record.leave(within);
+        match polled {
+            Poll::Ready(Ok(response)) => Poll::Ready(Ok(
+                match record.note_answer(response.body().size_hint().exact()) {
+                    true => response.map(|body| ResponseBody::new(body, this.head.take())),
+                    false => dress(response, this.head.take()),
+                },
+            )),
+            Poll::Ready(Err(error)) => {
+                *this.head = Head::NONE;
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending if !record.wait(cx) => Poll::Pending,
+            Poll::Pending => refuse_when_saved(this.head, cx),
+        }
     }
 }
 
-/// In parts, so that the answer is moved as seldom as the compiler allows.
-#[inline(always)]
-fn finish<B: Body>(response: Response<B>, mut head: Head) -> Response<ResponseBody<B>> {
-    let (mut parts, body) = response.into_parts();
-    let plain = head.note_answer(body.size_hint().exact());
-    let body = match plain || !head.dress(&mut parts) {
-        true => ResponseBody::named(body, head),
-        false => ResponseBody::tunnel(body, Tunnel::offer(head)),
+#[cold]
+#[inline(never)]
+fn dress<B: Body>(mut response: Response<B>, mut head: Head) -> Response<ResponseBody<B>> {
+    let dress = |record: &mut Record| record.dress(&mut response);
+    if head.record().is_some_and(dress) {
+        return response.map(|_| ResponseBody::tunnel(Tunnel::offer(head)));
+    }
+    if response.body().is_end_stream() {
+        // It is over when it begins: nobody may ever poll it.
+        head.end(true);
+    }
+    response.map(|body| ResponseBody::new(body, head))
+}
+
+/// Once what the handler left has been run.
+#[cold]
+#[inline(never)]
+fn refuse_when_saved<B: Body, E>(
+    head: &mut Head,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<ResponseBody<B>>, E>> {
+    let Some(record) = head.record() else {
+        return Poll::Pending;
     };
-    Response::from_parts(parts, body)
+    let saved = ready!(record.poll_save(cx));
+    let refusal = refusal(record, saved);
+    drop(head.take());
+    Poll::Ready(Ok(refusal))
 }
 
 /// The answer to a request whose time is up: a 503, which for gRPC is the status UNAVAILABLE. It may have been worked on,
 /// so nobody is told to repeat it blindly.
 ///
 /// References: gRPC over HTTP/2, "Responses" (Trailers-Only); gRPC status codes, 14.
-#[cold]
-#[inline(never)]
-fn refuse<B: Body>(head: Option<Head>, saved: bool) -> Response<ResponseBody<B>> {
+fn refusal<B>(record: &mut Record, saved: bool) -> Response<ResponseBody<B>> {
     let mut response = Response::new(ResponseBody::empty());
-    let Some(mut head) = head else {
-        return response;
-    };
     let headers = response.headers_mut();
-    if head.is_grpc() {
+    if record.grpc {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from_static("14"));
         let message = HeaderValue::from_static("the server stops: time is up");
@@ -112,10 +117,7 @@ fn refuse<B: Body>(head: Option<Head>, saved: bool) -> Response<ResponseBody<B>>
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
-    let (mut parts, body) = response.into_parts();
-    head.refuse(&mut parts, saved);
-    head.finish();
-    Response::from_parts(parts, body)
+    record.refuse(response, saved)
 }
 
 impl<F> fmt::Debug for ResponseFuture<F> {

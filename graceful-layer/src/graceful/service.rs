@@ -95,9 +95,9 @@ fn call_later<S: Service<Req> + Clone, Req>(
     ResponseFuture::new(Called::later(service, request), head)
 }
 
-#[inline]
+#[inline(never)]
 fn begin<B>(source: &Source, request: &Request<B>) -> Head {
-    let guard = source.begin();
+    let cell = source.count_in();
     source.note(request);
-    Head::of(request, guard)
+    Head::of(request, cell)
 }

@@ -72,11 +72,19 @@ impl Cell {
         }
     }
 
-    /// Counts one request in, before anything else is looked at (law 3).
+    /// Counts one request in, for whoever counts it out again: a [`RequestGuard`], or a head.
     #[inline]
-    pub(crate) fn begin(&'static self) -> RequestGuard {
+    pub(crate) fn count_in(&self) {
         self.word.fetch_add(ONE_BEGUN | ONE_IN_FLIGHT, AcqRel);
-        RequestGuard { cell: self }
+    }
+
+    #[inline]
+    pub(crate) fn count_out(&self) {
+        self.touch();
+        let before = self.word.fetch_sub(ONE_IN_FLIGHT, AcqRel) & IN_FLIGHT;
+        if before == 1 && self.orders().says(Orders::TELL) {
+            self.arena.bell().ring();
+        }
     }
 
     #[inline]

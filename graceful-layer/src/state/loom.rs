@@ -10,7 +10,7 @@ use std::{
 
 use loom::thread;
 
-use super::{Arena, Orders};
+use super::{Arena, Cell, Orders, RequestGuard};
 use crate::{Beacon, Phase, conn::Peer, sync::Ordering::SeqCst};
 
 /// A waker that remembers. Not modelled itself: it is looked at only when all threads have ended.
@@ -26,6 +26,11 @@ impl Wake for Woken {
 fn woken() -> (Arc<Woken>, Waker) {
     let woken = Arc::new(Woken::default());
     (woken.clone(), woken.into())
+}
+
+fn begin(cell: &'static Cell) -> RequestGuard {
+    cell.count_in();
+    RequestGuard::of(cell)
 }
 
 fn begin_draining(arena: &'static Arena) {
@@ -103,8 +108,8 @@ fn a_request_that_outlives_its_connection_is_waited_for() {
     loom::model(|| {
         let arena = Arena::lease();
         let part = arena.open(Peer::Unknown);
-        let guard = part.cell().begin();
-        let cell = guard.cell();
+        let cell = part.cell();
+        let guard = begin(cell);
         let (flag, waker) = woken();
         let connection = thread::spawn(move || drop(part));
         let request = thread::spawn(move || drop(guard));
@@ -132,7 +137,7 @@ fn a_request_is_counted_before_the_phase_is_looked_at() {
         let arena = Arena::lease();
         let request = thread::spawn(move || {
             let cell = arena.loose_cell();
-            let guard = cell.begin();
+            let guard = begin(cell);
             let told = cell.orders().phase() == Phase::Draining;
             (guard, told)
         });
@@ -154,8 +159,8 @@ fn a_cell_is_not_given_away_while_a_request_is_in_flight_on_it() {
         let arena = Arena::lease();
         // Both cells of the first chunk, so that the next connection needs one of them or a new chunk.
         let (first, second) = (arena.open(Peer::Unknown), arena.open(Peer::Unknown));
-        let guard = first.cell().begin();
-        let cell = guard.cell();
+        let cell = first.cell();
+        let guard = begin(cell);
         let close = thread::spawn(move || drop(first));
         let next = arena.open(Peer::Unknown);
         close.join().unwrap();

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{Cell, HIJACKED, IN_FLIGHT, IO_OPEN, ONE_IN_FLIGHT, ONE_PART, PARTS};
-use crate::{state::Orders, sync::Ordering::*};
+use super::{Cell, HIJACKED, IO_OPEN, ONE_PART, PARTS};
+use crate::sync::Ordering::*;
 
 /// One request in flight. It is let go when this is dropped, wherever that happens.
 ///
@@ -11,24 +11,21 @@ use crate::{state::Orders, sync::Ordering::*};
 /// [`TrackCompletion`](tower::load::completion::TrackCompletion) of yours receives.
 #[must_use = "the request is let go when this is dropped"]
 pub struct RequestGuard {
-    pub(super) cell: &'static Cell,
+    cell: &'static Cell,
 }
 
 impl RequestGuard {
-    pub(crate) fn cell(&self) -> &'static Cell {
-        self.cell
+    /// Of a request that was counted in.
+    #[inline]
+    pub(crate) fn of(cell: &'static Cell) -> Self {
+        Self { cell }
     }
 }
 
 impl Drop for RequestGuard {
     #[inline]
     fn drop(&mut self) {
-        let cell = self.cell;
-        cell.touch();
-        let before = cell.word.fetch_sub(ONE_IN_FLIGHT, AcqRel) & IN_FLIGHT;
-        if before == 1 && cell.orders().says(Orders::TELL) {
-            cell.arena.bell().ring();
-        }
+        self.cell.count_out();
     }
 }
 
