@@ -40,7 +40,7 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
-    /// The answer to `head`'s request, which is not at its end yet.
+    /// The answer to `head`'s request.
     #[inline]
     pub(crate) fn new(inner: B, head: Head) -> Self {
         let content = Content::Body { inner };
@@ -54,6 +54,11 @@ impl<B> ResponseBody<B> {
             content,
             head: Head::NONE,
         }
+    }
+
+    #[inline]
+    pub(crate) fn head(&mut self) -> &mut Head {
+        &mut self.head
     }
 
     pub(crate) fn empty() -> Self {
@@ -81,7 +86,11 @@ impl<B: Body> Body for ResponseBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        if this.head.record().is_some_and(|record| record.is_cut_loose()) {
+        if this
+            .head
+            .record()
+            .is_some_and(|record| record.is_cut_loose())
+        {
             this.content.set(Content::Cut);
             *this.head = Head::NONE;
         }
@@ -94,7 +103,8 @@ impl<B: Body> Body for ResponseBody<B> {
         match &frame {
             Poll::Pending => this.head.wait(0, cx),
             Poll::Ready(Some(Ok(frame))) if !inner.is_end_stream() => {
-                this.head.wait(frame.data_ref().map_or(0, Buf::remaining), cx);
+                this.head
+                    .wait(frame.data_ref().map_or(0, Buf::remaining), cx);
             }
             Poll::Ready(last) => this.end(!matches!(last, Some(Err(_)))),
         }

@@ -14,7 +14,7 @@ use crate::{
     report::{Abandoned, Answer, Upload},
     savers::{Savers, Saving},
     spare,
-    state::{Cell, Orders, Place},
+    state::{Cell, Orders, Place, RequestGuard},
 };
 
 #[derive(Debug)]
@@ -88,17 +88,19 @@ impl Record {
 
     /// Lets the request go, and keeps its record for another. Before its end it was cut, or it failed.
     #[inline(never)]
-    pub(crate) fn finish(mut self: Box<Self>) {
-        if self.stage != Stage::Over {
-            self.end_early();
+    pub(crate) fn finish(self: Box<Self>) {
+        // Last, for what a drain waits for goes when all the rest is gone (law 7), and also if that panics.
+        let guard = RequestGuard::of(self.line.cell());
+        let mut record = self;
+        if record.stage != Stage::Over {
+            record.end_early();
         }
-        if self.place.is_some() || self.savers.is_some() {
-            self.empty();
+        record.stage = Stage::Over;
+        if record.place.is_some() || record.savers.is_some() {
+            record.empty();
         }
-        let cell = self.line.cell();
-        spare::keep(self);
-        // Last, for what a drain waits for goes when all the rest is gone (law 7).
-        cell.count_out();
+        spare::keep(record);
+        drop(guard);
     }
 
     #[cold]

@@ -81,7 +81,10 @@ mod held {
                 return Poll::Pending;
             }
             // A connection that was cut ends its tunnels too.
-            let cut = this.head.record().is_some_and(|record| record.has_lost_connection());
+            let cut = this
+                .head
+                .record()
+                .is_some_and(|record| record.has_lost_connection());
             this.head.end(!cut);
             Poll::Ready(())
         }

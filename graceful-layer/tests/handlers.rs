@@ -155,6 +155,29 @@ async fn a_saver_of_an_answered_request_never_runs() {
     assert!(report.is_clean());
 }
 
+#[tokio::test]
+async fn a_saver_that_panics_when_it_is_dropped_holds_up_no_drain() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("a saver of the application");
+        }
+    }
+    let graceful = GracefulLayer::new();
+    let tracker = graceful.tracker().clone();
+    let mut service = graceful.layer(service_fn(|_: Request<()>| {
+        let held = Panics;
+        async move {
+            let drain = Drain::current().unwrap();
+            drain.on_cutoff(async move { drop(held) });
+            Answered::Ok(Response::new(Full::from("")))
+        }
+    }));
+    let answer = tokio::spawn(service.call(Request::new(()))).await;
+    assert!(answer.is_err_and(|error| error.is_panic()));
+    assert_eq!(tracker.in_flight(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_spread_gives_everybody_a_moment_of_its_own() {
     let graceful = GracefulLayer::new();

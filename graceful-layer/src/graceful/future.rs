@@ -13,7 +13,7 @@ use http::{
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{ResponseBody, head::Head, record::Record, tunnel::Tunnel};
+use crate::{ResponseBody, drain::Within, head::Head, record::Record, tunnel::Tunnel};
 
 #[cfg(feature = "hyper")]
 pub use super::called::Called;
@@ -52,37 +52,56 @@ where
             return refuse_when_saved(this.head, cx);
         }
         let within = record.enter();
-        let polled = this.inner.poll(cx);
-        record.leave(within);
-        match polled {
-            Poll::Ready(Ok(response)) => Poll::Ready(Ok(
-                match record.note_answer(response.body().size_hint().exact()) {
-                    true => response.map(|body| ResponseBody::new(body, this.head.take())),
-                    false => dress(response, this.head.take()),
-                },
-            )),
+        match this.inner.poll(cx) {
+            Poll::Ready(Ok(response)) => answer(response, this.head, within),
             Poll::Ready(Err(error)) => {
+                record.leave(within);
                 *this.head = Head::NONE;
                 Poll::Ready(Err(error))
             }
-            Poll::Pending if !record.wait(cx) => Poll::Pending,
-            Poll::Pending => refuse_when_saved(this.head, cx),
+            Poll::Pending => {
+                record.leave(within);
+                match record.wait(cx) {
+                    false => Poll::Pending,
+                    true => refuse_when_saved(this.head, cx),
+                }
+            }
         }
     }
 }
 
+/// First of all the answer is moved to where it stays: each look at it in between would be another move.
+#[inline(always)]
+fn answer<B: Body, E>(
+    response: Response<B>,
+    head: &mut Head,
+    within: Within,
+) -> Poll<Result<Response<ResponseBody<B>>, E>> {
+    let mut answer = response.map(|body| ResponseBody::new(body, head.take()));
+    let length = answer.body().size_hint().exact();
+    if let Some(record) = answer.body_mut().head().record() {
+        record.leave(within);
+        if !record.note_answer(length) {
+            dress(&mut answer);
+        }
+    }
+    Poll::Ready(Ok(answer))
+}
+
 #[cold]
 #[inline(never)]
-fn dress<B: Body>(mut response: Response<B>, mut head: Head) -> Response<ResponseBody<B>> {
-    let dress = |record: &mut Record| record.dress(&mut response);
-    if head.record().is_some_and(dress) {
-        return response.map(|_| ResponseBody::tunnel(Tunnel::offer(head)));
+fn dress<B: Body>(answer: &mut Response<ResponseBody<B>>) {
+    let mut head = answer.body_mut().head().take();
+    let Some(record) = head.record() else { return };
+    if record.dress(answer) {
+        *answer.body_mut() = ResponseBody::tunnel(Tunnel::offer(head));
+        return;
     }
-    if response.body().is_end_stream() {
+    if answer.body().is_end_stream() {
         // It is over when it begins: nobody may ever poll it.
         head.end(true);
     }
-    response.map(|body| ResponseBody::new(body, head))
+    *answer.body_mut().head() = head;
 }
 
 /// Once what the handler left has been run.
@@ -97,7 +116,7 @@ fn refuse_when_saved<B: Body, E>(
     };
     let saved = ready!(record.poll_save(cx));
     let refusal = refusal(record, saved);
-    drop(head.take());
+    *head = Head::NONE;
     Poll::Ready(Ok(refusal))
 }
 

@@ -90,7 +90,7 @@ fn the_last_to_go_wakes_the_waiter<T: 'static>(
 
 #[test]
 fn the_last_request_off_connections_wakes_the_waiter() {
-    the_last_to_go_wakes_the_waiter(|arena| arena.loose_cell().begin());
+    the_last_to_go_wakes_the_waiter(|arena| begin(arena.loose_cell()));
 }
 
 #[test]
