@@ -28,7 +28,7 @@ pub(crate) struct Head(Option<Box<Record>>);
 
 impl Head {
     /// Of a request that was counted in at `cell`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of<B>(request: &Request<B>, cell: &'static Cell) -> Self {
         Self(Some(Record::of(request, cell)))
     }

@@ -46,7 +46,7 @@ pub(crate) enum Stage {
 }
 
 impl Record {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of<B>(request: &Request<B>, cell: &'static Cell) -> Box<Self> {
         let mut record = spare::take().unwrap_or_else(|| Self::blank(cell));
         record.line.note(request, cell);

@@ -76,7 +76,7 @@ where
 
     #[inline(always)]
     fn call(&self, request: Request<ReqB>) -> Self::Future {
-        let head = begin(&self.source, &request);
+        let head = begin_apart(&self.source, &request);
         match Called::ready(&self.inner) {
             Some(mut one) => ResponseFuture::new(Called::now(one.call(request)), head),
             None => call_later(&self.inner, request, head),
@@ -95,7 +95,14 @@ fn call_later<S: Service<Req> + Clone, Req>(
     ResponseFuture::new(Called::later(service, request), head)
 }
 
+/// Apart, for otherwise the compiler takes more moves of the request to get it to its handler.
+#[cfg(feature = "hyper")]
 #[inline(never)]
+fn begin_apart<B>(source: &Source, request: &Request<B>) -> Head {
+    begin(source, request)
+}
+
+#[inline(always)]
 fn begin<B>(source: &Source, request: &Request<B>) -> Head {
     let cell = source.count_in();
     source.note(request);
