@@ -1,5 +1,7 @@
 //! What clients see of a drain, whatever state their connection is in (laws 2, 3 and 6).
 
+#![cfg(feature = "hyper")]
+
 mod support;
 
 use std::time::Duration;
