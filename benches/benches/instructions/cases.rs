@@ -15,16 +15,18 @@ pub(super) enum Case {
     Server(&'static str, Protocol),
 }
 
-const LAYERS: [&str; 5] = [
+const LAYERS: [&str; 6] = [
     "none",
+    "floor",
     "InFlightRequests",
     "ConnTrackingLayer",
     "GracefulLayer",
     "Connection::service",
 ];
 
-const SERVERS: [&str; 8] = [
+const SERVERS: [&str; 9] = [
     "hyper",
+    "floor",
     "hyper-util",
     "graceful",
     "axum",
@@ -35,8 +37,9 @@ const SERVERS: [&str; 8] = [
 ];
 
 /// What a tracked connection of HTTP/1 is made of, each alone, beside what is always there.
-const WRAPPERS: [&str; 5] = [
+const WRAPPERS: [&str; 6] = [
     "with_upgrades",
+    "floor::Counter",
     "InFlightRequests",
     "Connection::io",
     "Connection::service",

@@ -4,10 +4,11 @@ use std::{
     convert::Infallible,
     error::Error,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use graceful_benches::service::NoOp;
+use graceful_benches::{floor::Counter, service::NoOp};
 use graceful_layer::{CompleteOnBody, ConnTrackingLayer, GracefulLayer, Tracker};
 use http::{Request, Response};
 use http_body::Body;
@@ -31,6 +32,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         "ConnTrackingLayer" => {
             let layer = ConnTrackingLayer::with_completion(Tracker::new(), CompleteOnBody);
             run(layer.layer(NoOp), calls);
+        }
+        "floor" => {
+            let shared = Arc::default();
+            run(
+                Counter {
+                    inner: NoOp,
+                    shared,
+                },
+                calls,
+            );
         }
         "InFlightRequests" => {
             let (layer, _count) = InFlightRequestsLayer::pair();

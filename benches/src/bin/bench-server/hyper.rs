@@ -1,8 +1,8 @@
 //! hyper as it comes, with hyper-util's `GracefulShutdown`, and with each of this project's wrappers alone.
 
-use std::pin::pin;
+use std::{pin::pin, sync::Arc};
 
-use graceful_benches::service::hello;
+use graceful_benches::{floor, service::hello};
 use graceful_layer::Tracker;
 use hyper::{
     server::conn::{http1, http2},
@@ -77,6 +77,46 @@ pub(crate) async fn graceful(setting: Setting) -> Result<(), BoxError> {
     Ok(())
 }
 
+/// The same with the least that can count, be told and know its stream.
+pub(crate) async fn floor(setting: Setting) -> Result<(), BoxError> {
+    let listener = tokio_listener()?;
+    say_ready()?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let shared = Arc::<floor::Shared>::default();
+        let inner = service_fn(hello);
+        let service = floor::Counter {
+            inner,
+            shared: shared.clone(),
+        };
+        let inner = stream;
+        let io = TokioIo::new(floor::Stream {
+            inner,
+            shared: shared.clone(),
+        });
+        match setting.protocol {
+            Protocol::Http2 => {
+                let http = http2::Builder::new(TokioExecutor::new()).serve_connection(io, service);
+                tokio::spawn(floor::Told {
+                    inner: http,
+                    shared,
+                    waker: None,
+                });
+            }
+            _ => {
+                let http = http1::Builder::new().serve_connection(io, service);
+                let inner = http.with_upgrades();
+                tokio::spawn(floor::Told {
+                    inner,
+                    shared,
+                    waker: None,
+                });
+            }
+        }
+    }
+}
+
 /// `graceful_server` sets the option too, so nobody is given the system call.
 fn accepted(stream: TcpStream) -> std::io::Result<TokioIo<TcpStream>> {
     stream.set_nodelay(true)?;
@@ -84,8 +124,9 @@ fn accepted(stream: TcpStream) -> std::io::Result<TokioIo<TcpStream>> {
 }
 
 /// What [`with`] knows.
-pub(crate) const WRAPPERS: [&str; 5] = [
+pub(crate) const WRAPPERS: [&str; 6] = [
     "with_upgrades",
+    "floor::Counter",
     "InFlightRequests",
     "Connection::io",
     "Connection::service",
@@ -105,6 +146,12 @@ pub(crate) async fn with(wrapper: &str) -> Result<(), BoxError> {
         match wrapper {
             "with_upgrades" => {
                 let http = http1.serve_connection(TokioIo::new(stream), service_fn(hello));
+                tokio::spawn(http.with_upgrades());
+            }
+            "floor::Counter" => {
+                let (inner, shared) = (service_fn(hello), Arc::default());
+                let service = floor::Counter { inner, shared };
+                let http = http1.serve_connection(TokioIo::new(stream), service);
                 tokio::spawn(http.with_upgrades());
             }
             "InFlightRequests" => {

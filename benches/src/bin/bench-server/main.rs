@@ -81,6 +81,7 @@ async fn run(kind: &str, setting: Setting) -> Result<(), BoxError> {
     match kind {
         "hyper" => hyper::bare(setting).await,
         "hyper-util" => hyper::graceful(setting).await,
+        "floor" => hyper::floor(setting).await,
         "axum" => axum::bare().await,
         "axum+in-flight" => axum::with_in_flight().await,
         "axum+layer" => axum::with_layer(setting).await,

@@ -1,0 +1,238 @@
+//! The least that it can take: each of the three wrappers that a drainable connection has, with nothing in it but what
+//! its purpose cannot do without. Nothing is named, no state is kept, nobody is told; it is what ours is to be held against.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*},
+    },
+    task::{Context, Poll, Waker, ready},
+};
+
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What a connection's wrappers share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    in_flight: AtomicUsize,
+    orders: AtomicU32,
+    read: AtomicBool,
+}
+
+/// One request in flight.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, AcqRel);
+    }
+}
+
+/// Counts requests to the last byte of their answer.
+#[derive(Clone, Debug)]
+pub struct Counter<S> {
+    pub inner: S,
+    pub shared: Arc<Shared>,
+}
+
+impl<S> Counter<S> {
+    #[inline]
+    fn begin(&self) -> Guard {
+        self.shared.in_flight.fetch_add(1, AcqRel);
+        Guard(self.shared.clone())
+    }
+}
+
+impl<S, ReqB, ResB> hyper::service::Service<Request<ReqB>> for Counter<S>
+where
+    S: hyper::service::Service<Request<ReqB>, Response = Response<ResB>>,
+    ResB: Body,
+{
+    type Response = Response<Counted<ResB>>;
+    type Error = S::Error;
+    type Future = Counting<S::Future>;
+
+    #[inline]
+    fn call(&self, request: Request<ReqB>) -> Self::Future {
+        let guard = Some(self.begin());
+        let inner = self.inner.call(request);
+        Counting { inner, guard }
+    }
+}
+
+impl<S, ReqB, ResB> tower::Service<Request<ReqB>> for Counter<S>
+where
+    S: tower::Service<Request<ReqB>, Response = Response<ResB>>,
+    ResB: Body,
+{
+    type Response = Response<Counted<ResB>>;
+    type Error = S::Error;
+    type Future = Counting<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
+        let guard = Some(self.begin());
+        let inner = self.inner.call(request);
+        Counting { inner, guard }
+    }
+}
+
+pin_project! {
+    pub struct Counting<F> {
+        #[pin]
+        inner: F,
+        guard: Option<Guard>,
+    }
+}
+
+impl<F, B, E> Future for Counting<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    type Output = Result<Response<Counted<B>>, E>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx))?;
+        let guard = this.guard.take();
+        Poll::Ready(Ok(response.map(|inner| Counted { inner, guard })))
+    }
+}
+
+pin_project! {
+    pub struct Counted<B> {
+        #[pin]
+        inner: B,
+        guard: Option<Guard>,
+    }
+}
+
+impl<B: Body> Body for Counted<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    #[inline]
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = this.inner.as_mut().poll_frame(cx);
+        if matches!(frame, Poll::Ready(None)) || this.inner.is_end_stream() {
+            *this.guard = None;
+        }
+        frame
+    }
+
+    #[inline]
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    #[inline]
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+pin_project! {
+    /// Knows whether bytes have come.
+    #[derive(Debug)]
+    pub struct Stream<T> {
+        #[pin]
+        pub inner: T,
+        pub shared: Arc<Shared>,
+    }
+}
+
+impl<T: AsyncRead> AsyncRead for Stream<T> {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.project();
+        ready!(this.inner.poll_read(cx, buf))?;
+        this.shared.read.store(true, Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite> AsyncWrite for Stream<T> {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.project().inner.poll_write(cx, buf)
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.project().inner.poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        ready!(this.inner.poll_flush(cx))?;
+        this.shared.read.store(false, Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().inner.poll_shutdown(cx)
+    }
+}
+
+pin_project! {
+    /// Can be told, which takes a look at each poll, and the waker of whoever polls.
+    pub struct Told<C> {
+        #[pin]
+        pub inner: C,
+        pub shared: Arc<Shared>,
+        pub waker: Option<Waker>,
+    }
+}
+
+impl<C: Future> Future for Told<C> {
+    type Output = Option<C::Output>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if !this
+            .waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            *this.waker = Some(cx.waker().clone());
+        }
+        if this.shared.orders.load(Acquire) != 0 {
+            return Poll::Ready(None);
+        }
+        this.inner.poll(cx).map(Some)
+    }
+}
