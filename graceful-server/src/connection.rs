@@ -183,34 +183,19 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
-    fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match &mut self.stage {
-            Stage::Http1(connection) => Pin::new(&mut **connection).poll(cx).map_err(Into::into),
-            Stage::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
-            _ => self.poll_other(cx),
-        }
-    }
-
-    /// Apart, so that it costs nothing where most polls are.
+    /// What is done where no HTTP server is. Ready with whether there is one now, or with the end.
     #[inline(never)]
-    fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_without(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, BoxError>> {
         match &mut self.stage {
             Stage::Silent(..) => ready!(self.poll_begin(cx))?,
             Stage::Leaving(_, moving) => {
                 let taken = ready!(Pin::new(moving).poll(cx));
-                if !self.arrived(taken) {
-                    return Poll::Ready(Ok(()));
-                }
-                ready!(self.poll_begin(cx))?;
+                return Poll::Ready(Ok(self.arrived(taken)));
             }
-            Stage::Http1(_) | Stage::Http2(_) | Stage::Over(_) => {}
+            Stage::Http1(_) | Stage::Http2(_) => {}
+            Stage::Over(_) => return Poll::Ready(Ok(false)),
         }
-        match &mut self.stage {
-            Stage::Http1(connection) => Pin::new(&mut **connection).poll(cx).map_err(Into::into),
-            Stage::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
-            _ => Poll::Ready(Ok(())),
-        }
+        Poll::Ready(Ok(true))
     }
 
     /// Ready when the connection is to go to the successor this instant.
@@ -236,49 +221,70 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
         !taken
     }
 
-    /// Takes the stream out of its server and sends it, with what the server has read of a next request.
-    fn depart(&mut self, turn: Turn, cx: &mut Context<'_>) -> Result<(), BoxError> {
-        let stage = self.take_stage();
-        let Some(leave) = &self.leave else {
-            return Ok(());
-        };
-        leave.begin();
-        let stage = match stage {
-            Stage::Http1(connection) => end(connection, cx)?,
-            other => other,
-        };
-        self.stage = match stage {
-            Stage::Silent(silent) => match leave.send(turn, &silent.io) {
-                Some(moving) => Stage::Leaving(silent, moving),
-                None => {
-                    leave.stay();
-                    Stage::Silent(silent)
-                }
-            },
-            other => {
-                leave.stay();
-                other
+    /// What becomes of a connection that may move, once it was polled. Ready when it is to be polled again.
+    #[inline(never)]
+    fn poll_leave(
+        &mut self,
+        polled: Poll<Result<(), BoxError>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BoxError>> {
+        match (self.leave.as_mut().and_then(|leave| leave.ending.take()), polled) {
+            (Some(turn), Poll::Ready(Ok(()))) => self.depart(turn)?,
+            // It was in the middle of something after all.
+            (Some(_), Poll::Pending) => self.stay(),
+            (None, Poll::Pending) => {
+                let turn = ready!(self.poll_turn(cx));
+                self.end(turn);
             }
-        };
-        Ok(())
+            (_, ended) => return ended,
+        }
+        Poll::Ready(Ok(()))
     }
-}
 
-/// Ends a connection that is between two requests: then it is silent again, with what was read of the next one. hyper
-/// is the judge of that, for only there does it end at once.
-fn end<S: HttpService<B>, B: HttpBody>(
-    mut connection: Box<Http1<S>>,
-    cx: &mut Context<'_>,
-) -> Result<Stage<S, B>, BoxError> {
-    let mut pinned = Pin::new(&mut *connection);
-    pinned.as_mut().graceful_shutdown();
-    match pinned.poll(cx)? {
-        Poll::Pending => Ok(Stage::Http1(connection)),
-        Poll::Ready(()) => {
+    /// Ends a connection that is between two requests: then it is silent again, with what was read of the next one. hyper
+    /// is the judge of that, for only there does it end at once.
+    fn end(&mut self, turn: Turn) {
+        let Some(leave) = &mut self.leave else { return };
+        leave.begin();
+        match &mut self.stage {
+            Stage::Http1(connection) => {
+                Pin::new(&mut **connection).graceful_shutdown();
+                leave.ending = Some(turn);
+            }
+            _ => self.send(turn),
+        }
+    }
+
+    /// Takes the stream out of its server, which has ended, and sends it, with what the server has read of a next request.
+    fn depart(&mut self, turn: Turn) -> Result<(), BoxError> {
+        if let Stage::Http1(connection) = self.take_stage() {
             let parts = connection.into_parts().ok_or("it was upgraded")?;
             let mut io = parts.io.into_inner();
             io.put_back(&parts.read_buf);
-            Ok(Stage::Silent(Silent::boxed(io, parts.service)))
+            self.stage = Stage::Silent(Silent::boxed(io, parts.service));
+        }
+        self.send(turn);
+        Ok(())
+    }
+
+    fn send(&mut self, turn: Turn) {
+        let stage = self.take_stage();
+        let moving = match (&stage, &self.leave) {
+            (Stage::Silent(silent), Some(leave)) => leave.send(turn, &silent.io),
+            _ => None,
+        };
+        self.stage = match (stage, moving) {
+            (Stage::Silent(silent), Some(moving)) => Stage::Leaving(silent, moving),
+            (stage, _) => {
+                self.stay();
+                stage
+            }
+        };
+    }
+
+    fn stay(&self) {
+        if let Some(leave) = &self.leave {
+            leave.stay();
         }
     }
 }
@@ -292,14 +298,22 @@ impl<S: HttpService<B>, B: HttpBody> Future for HttpConnection<S, B> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            if let Poll::Ready(ended) = self.poll_stage(cx) {
-                return Poll::Ready(ended);
+            let polled = match &mut self.stage {
+                // In one place only, so that the compiler can have hyper's code in line.
+                Stage::Http1(connection) => {
+                    Pin::new(&mut **connection).poll(cx).map_err(Into::into)
+                }
+                Stage::Http2(connection) => connection.as_mut().poll(cx).map_err(Into::into),
+                _ => match self.poll_without(cx) {
+                    Poll::Ready(Ok(true)) => continue,
+                    other => other.map_ok(drop),
+                },
+            };
+            match &self.leave {
+                None => return polled,
+                Some(leave) if polled.is_ready() && leave.ending.is_none() => return polled,
+                Some(_) => ready!(self.poll_leave(polled, cx))?,
             }
-            if self.leave.is_none() {
-                return Poll::Pending;
-            }
-            let turn = ready!(self.poll_turn(cx));
-            self.depart(turn, cx)?;
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Leave {
     /// The position of its listener among the server's.
     listener: u32,
     turn: Option<Pin<Box<dyn Future<Output = Option<Turn>> + Send>>>,
+    /// Its turn has come, and its HTTP server was told to end.
+    pub(crate) ending: Option<Turn>,
 }
 
 impl Leave {
@@ -42,6 +44,7 @@ impl Leave {
             exit,
             listener,
             turn: None,
+            ending: None,
         }
     }
 
