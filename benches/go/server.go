@@ -1,4 +1,4 @@
-// Go's net/http with Shutdown, for the comparison: `server auto|http1|http2 WORKERS <&LISTENER`, as bench-server.
+// Go's net/http with Shutdown, for the comparison: `server auto|http1|http2 WORKERS <&LISTENER`, as the programs of `src/bin`.
 package main
 
 import (

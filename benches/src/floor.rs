@@ -37,11 +37,16 @@ impl Drop for Guard {
 /// Counts requests to the last byte of their answer.
 #[derive(Clone, Debug)]
 pub struct Counter<S> {
-    pub inner: S,
-    pub shared: Arc<Shared>,
+    inner: S,
+    shared: Arc<Shared>,
 }
 
 impl<S> Counter<S> {
+    /// `inner`, counted in `shared`.
+    pub fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+
     #[inline]
     fn begin(&self) -> Guard {
         self.shared.in_flight.fetch_add(1, AcqRel);
@@ -88,6 +93,7 @@ where
 }
 
 pin_project! {
+    /// The future of [`Counter`].
     pub struct Counting<F> {
         #[pin]
         inner: F,
@@ -112,6 +118,7 @@ where
 }
 
 pin_project! {
+    /// The body of its answer.
     pub struct Counted<B> {
         #[pin]
         inner: B,
@@ -152,8 +159,15 @@ pin_project! {
     #[derive(Debug)]
     pub struct Stream<T> {
         #[pin]
-        pub inner: T,
-        pub shared: Arc<Shared>,
+        inner: T,
+        shared: Arc<Shared>,
+    }
+}
+
+impl<T> Stream<T> {
+    /// `inner`, which says in `shared` that it was read.
+    pub fn new(inner: T, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
     }
 }
 
@@ -211,9 +225,21 @@ pin_project! {
     /// Can be told, which takes a look at each poll, and the waker of whoever polls.
     pub struct Told<C> {
         #[pin]
-        pub inner: C,
-        pub shared: Arc<Shared>,
-        pub waker: Option<Waker>,
+        inner: C,
+        shared: Arc<Shared>,
+        waker: Option<Waker>,
+    }
+}
+
+impl<C> Told<C> {
+    /// `inner`, which ends when `shared` says so.
+    pub fn new(inner: C, shared: Arc<Shared>) -> Self {
+        let waker = None;
+        Self {
+            inner,
+            shared,
+            waker,
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 pub mod floor;
 pub mod maps;
+pub mod ours;
 pub mod process;
 pub mod register;
+pub mod routed;
+pub mod server;
 pub mod service;
 pub mod wire;

@@ -5,6 +5,7 @@ use std::{
     io::{self, Error},
     net::{SocketAddr, TcpListener},
     os::fd::OwnedFd,
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus},
     thread,
     time::{Duration, Instant},
@@ -21,6 +22,11 @@ use rustix::{
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+}
+
+/// The program that serves as `kind`: it is built where `program`, another one of this package, is.
+pub fn serving(kind: &str, program: &str) -> PathBuf {
+    Path::new(program).with_file_name(format!("serve-{kind}"))
 }
 
 /// How long anything here may take.

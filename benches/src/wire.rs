@@ -22,7 +22,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Its name on the command line of `bench-server`.
+    /// Its name on the command line of a server.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http1 => "http1",

@@ -228,7 +228,10 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
         polled: Poll<Result<(), BoxError>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), BoxError>> {
-        match (self.leave.as_mut().and_then(|leave| leave.ending.take()), polled) {
+        match (
+            self.leave.as_mut().and_then(|leave| leave.ending.take()),
+            polled,
+        ) {
             (Some(turn), Poll::Ready(Ok(()))) => self.depart(turn)?,
             // It was in the middle of something after all.
             (Some(_), Poll::Pending) => self.stay(),

@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use graceful_benches::process::Server;
+use graceful_benches::process::{Server, serving};
 
 /// A server, by the name it has in the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +32,10 @@ pub(super) const HYPER_HTTP2: Contestant = contestant("hyper", "hyper", "http2")
 pub(super) const HYPER_UTIL: Contestant =
     contestant("hyper-util auto + GracefulShutdown", "hyper-util", "auto");
 pub(super) const AXUM: Contestant = contestant("axum", "axum", "auto");
-pub(super) const AXUM_LAYER: Contestant = contestant("axum + GracefulLayer", "axum+layer", "auto");
+pub(super) const AXUM_LAYER: Contestant = contestant("axum + GracefulLayer", "axum-layer", "auto");
 pub(super) const AXUM_IN_FLIGHT: Contestant = contestant(
     "axum + tower-http InFlightRequests",
-    "axum+in-flight",
+    "axum-in-flight",
     "auto",
 );
 pub(super) const AXUM_SERVER: Contestant = contestant("axum-server", "axum-server", "auto");
@@ -71,18 +71,14 @@ impl Contestant {
     }
 
     pub(super) fn start(self, listener: &TcpListener, setting: Setting) -> io::Result<Server> {
-        let bench_server = Path::new(env!("CARGO_BIN_EXE_bench-server"));
         let program = match go_server() {
-            Some(go) if self.kind == GO.kind => go,
-            _ => bench_server,
+            Some(go) if self.kind == GO.kind => go.to_path_buf(),
+            _ => serving(self.kind, env!("CARGO_BIN_EXE_serve-hyper")),
         };
         let mut command = match setting.pinned {
             true => pinned(0, program),
             false => Command::new(program),
         };
-        if self.kind != GO.kind {
-            command.arg(self.kind);
-        }
         command.args([self.protocol, &setting.workers.to_string()]);
         if setting.at_once {
             command.arg("at-once");

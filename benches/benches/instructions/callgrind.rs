@@ -10,7 +10,7 @@ use std::{
 };
 
 use graceful_benches::{
-    process::{Server, listener},
+    process::{Server, listener, serving},
     wire::{Client, Protocol},
 };
 use rustix::process::Signal;
@@ -68,8 +68,8 @@ pub(super) fn serve(kind: &str, load: Load) -> io::Result<Cost> {
     );
     let (mut command, out) = valgrind(&name);
     command
-        .arg(env!("CARGO_BIN_EXE_bench-server"))
-        .args([kind, protocol, "1"]);
+        .arg(serving(kind, env!("CARGO_BIN_EXE_serve-hyper")))
+        .args([protocol, "1"]);
     let seconds = run(&mut command, &listener, addr, load)?;
     Ok(Cost {
         instructions: instructions(out)?,

@@ -30,20 +30,10 @@ const SERVERS: [&str; 9] = [
     "hyper-util",
     "graceful",
     "axum",
-    "axum+in-flight",
-    "axum+layer",
-    "graceful+axum",
+    "axum-in-flight",
+    "axum-layer",
+    "graceful-axum",
     "axum-server",
-];
-
-/// What a tracked connection of HTTP/1 is made of, each alone, beside what is always there.
-const WRAPPERS: [&str; 6] = [
-    "with_upgrades",
-    "floor::Counter",
-    "InFlightRequests",
-    "Connection::io",
-    "Connection::service",
-    "Connection::watch",
 ];
 
 /// The first of each kind is what the others are compared with.
@@ -51,9 +41,8 @@ pub(super) fn cases() -> impl Iterator<Item = Case> {
     let servers = [Protocol::Http1, Protocol::Http2]
         .into_iter()
         .flat_map(|protocol| SERVERS.map(|kind| Case::Server(kind, protocol)));
-    let wrappers = WRAPPERS.map(|wrapper| Case::Server(wrapper, Protocol::Http1));
     let layers = LAYERS.map(Case::Layer).into_iter();
-    layers.chain(servers).chain(wrappers)
+    layers.chain(servers)
 }
 
 impl fmt::Display for Case {

@@ -33,16 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let layer = ConnTrackingLayer::with_completion(Tracker::new(), CompleteOnBody);
             run(layer.layer(NoOp), calls);
         }
-        "floor" => {
-            let shared = Arc::default();
-            run(
-                Counter {
-                    inner: NoOp,
-                    shared,
-                },
-                calls,
-            );
-        }
+        "floor" => run(Counter::new(NoOp, Arc::default()), calls),
         "InFlightRequests" => {
             let (layer, _count) = InFlightRequestsLayer::pair();
             run(layer.layer(NoOp), calls);

@@ -3,19 +3,24 @@
 use std::{
     collections::HashMap,
     io::{self, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::fd::AsRawFd,
 };
 
 use rustix::event::epoll::{CreateFlags, Event, EventData, EventFlags, add, create, wait};
 
-use crate::{BoxError, say_ready};
+use graceful_benches::{
+    process::raise_limit,
+    server::{BoxError, listener, say_ready},
+};
 
 const LISTENER: u64 = u64::MAX;
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
 /// Answers every read. SIGTERM has its default action.
-pub(crate) fn run(listener: TcpListener) -> Result<(), BoxError> {
+fn main() -> Result<(), BoxError> {
+    raise_limit()?;
+    let listener = listener()?;
     let epoll = create(CreateFlags::CLOEXEC)?;
     add(
         &epoll,

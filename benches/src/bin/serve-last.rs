@@ -1,16 +1,21 @@
 //! A server for one connection that ends as politely as a server can, and does nothing else: the floor under an exit after a
 //! last answer whose client is waited for (RFC 9112 §9.6).
 
-use graceful_benches::service::{BODY, SLOW, SLOW_PATH};
+use graceful_benches::{
+    server::{BoxError, say_ready, start, terminated, tokio_listener},
+    service::{BODY, SLOW, SLOW_PATH},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::sleep,
 };
 
-use crate::{BoxError, say_ready, terminated, tokio_listener};
+fn main() -> Result<(), BoxError> {
+    start(|_| serve())
+}
 
 /// Its slow answer is its last one: then it half-closes, reads to the end, and returns.
-pub(crate) async fn run() -> Result<(), BoxError> {
+async fn serve() -> Result<(), BoxError> {
     tokio::spawn(terminated());
     let listener = tokio_listener()?;
     say_ready()?;

@@ -1,23 +1,16 @@
-//! Ours: `graceful_server::serve`, everything on.
+//! Our own server, everything on.
 
 use std::{io, os::fd::AsFd};
 
-use graceful_benches::service::hello;
-use graceful_server::{
-    HandoffListener, Protocol as Spoken, Serve, ShutdownSignal, SignalKind, serve,
-};
+use graceful_server::{HandoffListener, Protocol as Spoken, Serve, ShutdownSignal, SignalKind};
 
-use crate::{BoxError, Protocol, Setting, axum::router, say_ready};
+use crate::server::{BoxError, Protocol, Setting, say_ready};
 
-pub(crate) async fn serve_handler(setting: Setting) -> Result<(), BoxError> {
-    run(serve(listener()?, tower::service_fn(hello)), setting).await
-}
-
-pub(crate) async fn serve_router(setting: Setting) -> Result<(), BoxError> {
-    run(serve(listener()?, router()), setting).await
-}
-
-async fn run(server: Serve, setting: Setting) -> Result<(), BoxError> {
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// Those of the server.
+pub async fn run(server: Serve, setting: Setting) -> Result<(), BoxError> {
     let protocol = match setting.protocol {
         Protocol::Auto => Spoken::Auto,
         Protocol::Http1 => Spoken::Http1,
@@ -35,7 +28,10 @@ async fn run(server: Serve, setting: Setting) -> Result<(), BoxError> {
 }
 
 /// From the predecessor, if there is one.
-fn listener() -> Result<HandoffListener, BoxError> {
+///
+/// # Errors
+/// Standard input is none.
+pub fn listener() -> Result<HandoffListener, BoxError> {
     match HandoffListener::from_env() {
         Ok(listener) => Ok(listener),
         Err(_) => Ok(HandoffListener::from_fd(
