@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use graceful_layer::Tracker;
@@ -27,6 +27,8 @@ use crate::{
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long handshakes that are half done are waited for: then the kernel would ask the client again.
+const HANDSHAKES: Duration = Duration::from_secs(1);
 /// What a sweep takes at the most: more than any accept queue holds.
 const SWEEP: usize = 65_536;
 
@@ -46,6 +48,8 @@ struct Listening {
     on: bool,
     /// Of the task, while they are not.
     waker: Option<Waker>,
+    /// When the end of accepting began.
+    sealed: Option<Instant>,
 }
 
 /// A listener that is left alone for a while after an error which the next accept would meet again, such as EMFILE.
@@ -70,6 +74,7 @@ impl Acceptor {
             http: Arc::new(http),
             on: false,
             waker: None,
+            sealed: None,
         }));
         let listening = shared.clone();
         let accept = poll_fn(move |cx| lock(&listening).poll_accept(cx));
@@ -81,6 +86,7 @@ impl Acceptor {
     pub(crate) fn turn(&self, on: bool) {
         let mut listening = lock(&self.shared);
         listening.on = on;
+        listening.sealed = None;
         let waker = listening.waker.take();
         drop(listening);
         if let Some(waker) = waker {
@@ -116,7 +122,8 @@ impl Acceptor {
     /// Ends accepting. Listeners that a successor has taken stay open, unpolled, until this process exits (law 10). From
     /// the others what waits in their queues is taken before they are closed, so that closing resets nobody.
     ///
-    /// Returns whether that is done. If descriptors ran out before a queue was empty, call it again.
+    /// Returns whether that is done. If descriptors ran out before a queue was empty, or somebody is about to get into it,
+    /// call it again.
     pub(crate) fn seal(&self) -> bool {
         lock(&self.shared).seal()
     }
@@ -154,6 +161,7 @@ impl Listening {
 
     fn seal(&mut self) -> bool {
         self.on = false;
+        let waits = self.sealed.get_or_insert_with(Instant::now).elapsed() < HANDSHAKES;
         let Self {
             endpoints,
             tracker,
@@ -166,7 +174,9 @@ impl Listening {
                 return true;
             }
             let sealed = endpoint.listener.seal();
-            let emptied = sweep(endpoint, tracker, http, sealed);
+            // Before the queue is swept, for that is where they go.
+            let arriving = sealed && waits && endpoint.listener.half_open() > 0;
+            let emptied = sweep(endpoint, tracker, http, sealed) && !arriving;
             done &= emptied;
             !emptied
         });

@@ -90,6 +90,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
             beside,
             accepting,
             sealing,
+            reseal,
             listening,
             ..
         } = &mut server;
@@ -103,7 +104,7 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
             () = &mut watched => {}
             () = &mut reparented => {}
             () = tracker.reached(Phase::Draining), if accepting.is_some() && !*sealing => server.seal(),
-            () = sleep(RESEAL), if *sealing => server.seal(),
+            () = sleep(*reseal), if *sealing => server.seal(),
             Some(ask) = restarts.1.recv() => server.attempt(None, ask),
             Some(attempt) = attempts.join_next() => {
                 server.attempted(attempt);
@@ -149,8 +150,10 @@ struct Server {
     listening: bool,
     /// Held while this process accepts: the drain must not be over before the last accept.
     accepting: Option<Beacon>,
-    /// No more accepts, but for queues that could not be emptied yet for lack of descriptors.
+    /// No more accepts, but for queues that could not be emptied yet: descriptors are lacking, or somebody is about to get in.
     sealing: bool,
+    /// How soon they are looked at again.
+    reseal: Duration,
 }
 
 impl Server {
@@ -185,6 +188,7 @@ impl Server {
             listening: true,
             accepting,
             sealing: false,
+            reseal: RESEAL,
         }
     }
 
@@ -216,7 +220,9 @@ impl Server {
         // A successor that serves beside this one is dismissed with it: the service is to stop.
         self.beside = None;
         graceful_listener::leave();
+        self.reseal = (self.reseal * 2).min(SLOWEST_RESEAL);
         if !self.sealing {
+            self.reseal = RESEAL;
             self.manager.sealing(&self.listeners());
         }
         self.sealing = undecided || !self.acceptor.seal();
@@ -235,8 +241,10 @@ impl Server {
     }
 }
 
-/// How often a queue is looked at again that could not be emptied.
-const RESEAL: Duration = Duration::from_millis(50);
+/// How soon a queue is looked at again that could not be emptied: a round trip may be short, and whoever comes meanwhile is not
+/// even refused.
+const RESEAL: Duration = Duration::from_millis(1);
+const SLOWEST_RESEAL: Duration = Duration::from_millis(50);
 
 fn listen_for_restarts(
     kinds: &[(SignalKind, bool)],

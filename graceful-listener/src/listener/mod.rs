@@ -1,6 +1,8 @@
 //! The public handle of a listener. The mechanism is in `shared`.
 
 mod gate;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod half_open;
 mod seal;
 mod shared;
 
@@ -242,8 +244,8 @@ impl HandoffListener {
     /// makes after a second, if its first came before that. It cannot be undone. Returns whether
     /// it was done; if not, empty the queue and drop the listener all the same.
     ///
-    /// What is not covered: a handshake that is half done when the listener is closed is reset. A
-    /// listener that others may hold as well, and one that is handed over, are left as they are.
+    /// What is not covered: a handshake that is [half done](Self::half_open) when the listener is
+    /// closed is reset. A listener that others may hold as well, and one that is handed over, are left as they are.
     /// Others may hold it if it came from a service manager, while the process that handed it over
     /// lives, and once a successor or worker of this process has died that may have passed it on.
     /// In a worker a listener is sealed only when its supervisor, which stops, has said that it
@@ -251,6 +253,17 @@ impl HandoffListener {
     /// Unix socket's path.
     pub fn seal(&self) -> bool {
         self.shared.seal()
+    }
+
+    /// Returns how many handshakes are half done: the client has been answered, and what would put
+    /// its connection in the queue is not here yet. Once the listener is sealed there are only
+    /// fewer of them; look before the queue is emptied, for that is where they go.
+    ///
+    /// It walks the kernel's table of connections: milliseconds, where that is large. Zero for a
+    /// Unix socket, for one that shares its port (`SO_REUSEPORT`), because whose they are is not
+    /// told, where the system does not tell at all, and on systems other than Linux.
+    pub fn half_open(&self) -> usize {
+        self.shared.half_open()
     }
 
     /// Leaves the path of a Unix listener where it is when the last handle is dropped: another

@@ -7,9 +7,9 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// Drops packets that begin a connection; what has begun goes on, until the socket is closed: a
-/// handshake that is half done by then is reset. Whoever sent one asks again after a second, and
-/// is refused by then.
+/// Drops packets that begin a connection; what has begun goes on until the socket is closed, and a
+/// handshake that is half done by then is reset. Whoever sent one asks again after a second, and is
+/// refused by then.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn turn_away(socket: BorrowedFd<'_>) -> io::Result<()> {
     use socket2::{SockFilter, SockRef};

@@ -15,6 +15,8 @@ use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
 
 use super::gate::Gate;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::half_open;
 use super::seal;
 use crate::bind::BoundPath;
 use crate::carried::{Carry, Provenance};
@@ -143,6 +145,20 @@ impl Shared {
             ListenAddr::Unix(_) => seal::refuse(self.as_fd()),
         };
         sealed.is_ok()
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn half_open(&self) -> usize {
+        let shared = rustix::net::sockopt::socket_reuseport(self.socket());
+        match shared.unwrap_or(false) {
+            true => 0,
+            false => half_open::count(&self.addr).unwrap_or(0),
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(super) fn half_open(&self) -> usize {
+        0
     }
 
     fn accept_now(&self) -> io::Result<(Stream, PeerAddr)> {

@@ -38,7 +38,18 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(app: Router, configure: impl FnOnce(Serve) -> Serve) -> Self {
-        let listener = HandoffListener::bind("127.0.0.1:0").unwrap();
+        Self::on(
+            HandoffListener::bind("127.0.0.1:0").unwrap(),
+            app,
+            configure,
+        )
+    }
+
+    pub(crate) fn on(
+        listener: HandoffListener,
+        app: Router,
+        configure: impl FnOnce(Serve) -> Serve,
+    ) -> Self {
         let addr = listener.local_addr().as_tcp().unwrap();
         let (stop, signal) = ShutdownSignal::manual();
         let serve = configure(serve(listener, app).stop_on(signal.clone()).grace(quick()));
