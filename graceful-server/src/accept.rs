@@ -173,10 +173,11 @@ impl Listening {
             if endpoint.listener.is_handed_over() {
                 return true;
             }
+            // Before the queue is swept, for that is where they go; and before the first seal, for a look takes milliseconds, in
+            // which whoever comes would have to come again in a second. Mostly there is nobody.
+            let half_open = waits && endpoint.listener.half_open() > 0;
             let sealed = endpoint.listener.seal();
-            // Before the queue is swept, for that is where they go.
-            let arriving = sealed && waits && endpoint.listener.half_open() > 0;
-            let emptied = sweep(endpoint, tracker, http, sealed) && !arriving;
+            let emptied = sweep(endpoint, tracker, http, sealed) && !(sealed && half_open);
             done &= emptied;
             !emptied
         });

@@ -259,7 +259,7 @@ impl HandoffListener {
     /// its connection in the queue is not here yet. Once the listener is sealed there are only
     /// fewer of them; look before the queue is emptied, for that is where they go.
     ///
-    /// It walks the kernel's table of connections: milliseconds, where that is large. Zero for a
+    /// It walks the kernel's table of connections, which takes some milliseconds. Zero for a
     /// Unix socket, for one that shares its port (`SO_REUSEPORT`), because whose they are is not
     /// told, where the system does not tell at all, and on systems other than Linux.
     pub fn half_open(&self) -> usize {
