@@ -10,11 +10,9 @@
 mod grpc;
 mod support;
 
-use std::time::Duration;
-
 use graceful_server::{Phase, Serve};
 use grpc::{Client, Sample};
-use support::{BOUND, Server, quick, until};
+use support::{BOUND, Server, until};
 use tokio::time::timeout;
 use tonic::{service::Routes, transport::Channel};
 
@@ -56,6 +54,8 @@ async fn a_stream_of_messages_is_told_and_ends_with_status_ok() {
 
 #[cfg(feature = "grpc-health")]
 mod health {
+    use std::time::Duration;
+
     use graceful_server::GrpcHealth;
     use graceful_server::layer::FailAt;
     use tonic::Streaming;
@@ -67,7 +67,7 @@ mod health {
         },
     };
 
-    use super::*;
+    use super::{support::quick, *};
 
     async fn check(client: &mut HealthClient<Channel>, service: &str) -> ServingStatus {
         let service = service.to_owned();
