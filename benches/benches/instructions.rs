@@ -24,6 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let filter = arguments
         .iter()
         .find(|argument| !argument.starts_with("--"));
+    if has("--update") && filter.is_some() {
+        return Err("--update writes the whole table: it takes no filter".into());
+    }
     let mut measured = Table::default();
     let mut out = std::io::stdout();
     for case in cases() {

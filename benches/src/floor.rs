@@ -1,11 +1,11 @@
 //! The least that it can take: each of the three wrappers that a drainable connection has, with nothing in it but what
-//! its purpose cannot do without. Nothing is named, no state is kept, nobody is told; it is what ours is to be held against.
+//! its purpose cannot do without. Nothing is named, no state is kept; it is what ours is to be held against.
 
 use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*},
     },
     task::{Context, Poll, Waker, ready},
@@ -22,6 +22,26 @@ pub struct Shared {
     in_flight: AtomicUsize,
     orders: AtomicU32,
     read: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Shared {
+    /// Whether closing it would lose nothing.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.load(Acquire) == 0 && !self.read.load(Relaxed)
+    }
+
+    /// Has the connection end.
+    pub fn tell(&self) {
+        self.orders.store(1, Release);
+        if let Some(waker) = &*self.lock() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One request in flight.
@@ -255,6 +275,7 @@ impl<C: Future> Future for Told<C> {
             .is_some_and(|known| known.will_wake(cx.waker()))
         {
             *this.waker = Some(cx.waker().clone());
+            this.shared.lock().clone_from(this.waker);
         }
         if this.shared.orders.load(Acquire) != 0 {
             return Poll::Ready(None);

@@ -30,11 +30,10 @@ pub fn router() -> Router {
 /// # Errors
 /// Those of the server.
 pub async fn serve_axum(router: Router) -> Result<(), BoxError> {
+    let terminated = terminated()?;
     say_ready()?;
     axum::serve(nodelay()?, router)
-        .with_graceful_shutdown(async {
-            let _ = terminated().await;
-        })
+        .with_graceful_shutdown(terminated)
         .await?;
     Ok(())
 }

@@ -119,13 +119,15 @@ pub async fn accept(listener: &tokio::net::TcpListener) -> io::Result<TcpStream>
     Ok(stream)
 }
 
-/// Waits for SIGTERM.
+/// Waits for SIGTERM, which does nothing else from here on.
 ///
 /// # Errors
 /// The signal cannot be had.
-pub async fn terminated() -> io::Result<()> {
-    signal(SignalKind::terminate())?.recv().await;
-    Ok(())
+pub fn terminated() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        terminate.recv().await;
+    })
 }
 
 /// One line, its process number, when it accepts.

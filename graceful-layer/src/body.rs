@@ -19,6 +19,9 @@ pin_project! {
     /// On a server whose connections this crate does not know, a body that is still not at its end when the rest is cut
     /// never ends: its request is let go and named in the report, and its connection ends with the process, so that no
     /// client takes the part for the whole.
+    ///
+    /// The answer that opens a tunnel, a success to CONNECT on HTTP/2, has no body, whatever the service gave it (RFC 9110
+    /// §9.3.6).
     #[project = Parts]
     pub struct ResponseBody<B> {
         // First, for whatever the body holds goes before its request, which is what a drain waits for (law 7).
@@ -101,10 +104,10 @@ impl<B: Body> Body for ResponseBody<B> {
         };
         let frame = inner.as_mut().poll_frame(cx);
         match &frame {
-            Poll::Pending => this.head.wait(0, cx),
+            Poll::Pending => this.head.sent(0, cx),
             Poll::Ready(Some(Ok(frame))) if !inner.is_end_stream() => {
                 this.head
-                    .wait(frame.data_ref().map_or(0, Buf::remaining), cx);
+                    .sent(frame.data_ref().map_or(0, Buf::remaining), cx);
             }
             Poll::Ready(last) => this.end(!matches!(last, Some(Err(_)))),
         }

@@ -44,9 +44,9 @@ impl Head {
     /// The server took this much of the answer, and it was not the last: now it is the handler or the client that is waited
     /// for.
     #[inline]
-    pub(crate) fn wait(&mut self, sent: usize, cx: &Context<'_>) {
+    pub(crate) fn sent(&mut self, bytes: usize, cx: &Context<'_>) {
         if let Some(record) = self.record() {
-            record.note_sent(sent);
+            record.note_sent(bytes);
             record.park(cx);
         }
     }

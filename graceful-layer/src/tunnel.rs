@@ -77,7 +77,7 @@ mod held {
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
             let this = self.project();
             if this.task.poll(cx).is_pending() {
-                this.head.wait(0, cx);
+                this.head.sent(0, cx);
                 return Poll::Pending;
             }
             // A connection that was cut ends its tunnels too.

@@ -39,12 +39,27 @@ async fn they_are_counted_until_they_are_in_the_queue() {
             client.write_all(b"x").unwrap();
         }
         let mut accepted = Vec::new();
-        while accepted.len() < 2 {
+        for _ in 0..1_000 {
             accepted.extend(listener.accept_queued().unwrap());
+            if accepted.len() == 2 {
+                break;
+            }
             sleep(Duration::from_millis(10)).await;
         }
+        assert_eq!(accepted.len(), 2, "{addr}");
         assert_eq!(listener.half_open(), 0, "{addr}");
     }
+}
+
+#[tokio::test]
+async fn those_with_another_listener_of_the_same_port_are_its_own() {
+    let listener = HandoffListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().as_tcp().unwrap().port();
+    let other = HandoffListener::bind(SocketAddr::from(([127, 0, 0, 2], port))).unwrap();
+    SockRef::from(&other).attach_filter(&ONLY_SYN).unwrap();
+    let client = TcpStream::connect(("127.0.0.2", port)).unwrap();
+    assert_eq!((listener.half_open(), other.half_open()), (0, 1));
+    drop(client);
 }
 
 #[tokio::test]

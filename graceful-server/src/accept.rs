@@ -9,14 +9,14 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use graceful_layer::Tracker;
 use graceful_listener::{HandoffListener, Moved};
 use tokio::{
     task::AbortHandle,
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 use crate::{
@@ -29,6 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long handshakes that are half done are waited for: then the kernel would ask the client again.
 const HANDSHAKES: Duration = Duration::from_secs(1);
+const MARGIN: Duration = Duration::from_millis(200);
 /// What a sweep takes at the most: more than any accept queue holds.
 const SWEEP: usize = 65_536;
 
@@ -159,9 +160,17 @@ impl Listening {
         Poll::Pending
     }
 
+    /// Not to the cutoff: what is not over then has held up the drain.
+    fn waits_for_handshakes(&mut self) -> bool {
+        let until = *self.sealed.get_or_insert_with(Instant::now) + HANDSHAKES;
+        let now = Instant::now();
+        let cutoff = self.tracker.deadline();
+        now < until && cutoff.is_none_or(|cutoff| now + MARGIN < cutoff)
+    }
+
     fn seal(&mut self) -> bool {
         self.on = false;
-        let waits = self.sealed.get_or_insert_with(Instant::now).elapsed() < HANDSHAKES;
+        let waits = self.waits_for_handshakes();
         let Self {
             endpoints,
             tracker,

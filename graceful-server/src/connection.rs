@@ -237,16 +237,16 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             (Some(_), Poll::Pending) => self.stay(),
             (None, Poll::Pending) => {
                 let turn = ready!(self.poll_turn(cx));
-                self.end(turn);
+                self.ask_to_end(turn);
             }
             (_, ended) => return ended,
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Ends a connection that is between two requests: then it is silent again, with what was read of the next one. hyper
-    /// is the judge of that, for only there does it end at once.
-    fn end(&mut self, turn: Turn) {
+    /// Asks a connection to end that is between two requests. hyper is the judge of that, for only there does it end at
+    /// once: when it is polled again, which is next.
+    fn ask_to_end(&mut self, turn: Turn) {
         let Some(leave) = &mut self.leave else { return };
         leave.begin();
         match &mut self.stage {
@@ -258,7 +258,8 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
         }
     }
 
-    /// Takes the stream out of its server, which has ended, and sends it, with what the server has read of a next request.
+    /// Takes the stream out of its server, which has ended, and sends it: it is silent again, with what the server has read of
+    /// a next request.
     fn depart(&mut self, turn: Turn) -> Result<(), BoxError> {
         if let Stage::Http1(connection) = self.take_stage() {
             let parts = connection.into_parts().ok_or("it was upgraded")?;

@@ -220,8 +220,9 @@ impl Server {
         // A successor that serves beside this one is dismissed with it: the service is to stop.
         self.beside = None;
         graceful_listener::leave();
-        self.reseal = (self.reseal * 2).min(SLOWEST_RESEAL);
-        if !self.sealing {
+        if self.sealing {
+            self.reseal = (self.reseal * 2).min(SLOWEST_RESEAL);
+        } else {
             self.reseal = RESEAL;
             self.manager.sealing(&self.listeners());
         }
@@ -241,10 +242,10 @@ impl Server {
     }
 }
 
-/// How soon a queue is looked at again that could not be emptied: a round trip may be short, and whoever comes meanwhile is not
-/// even refused.
-const RESEAL: Duration = Duration::from_millis(1);
-const SLOWEST_RESEAL: Duration = Duration::from_millis(50);
+/// How soon a queue is looked at again that could not be emptied: soon, for whoever comes meanwhile is not even refused, but then
+/// less often, for a look takes milliseconds.
+const RESEAL: Duration = Duration::from_millis(5);
+const SLOWEST_RESEAL: Duration = Duration::from_millis(100);
 
 fn listen_for_restarts(
     kinds: &[(SignalKind, bool)],

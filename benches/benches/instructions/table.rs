@@ -26,7 +26,7 @@ impl Row {
 
     fn is_ours(&self) -> bool {
         // What axum does of its own for a connection moves by a tenth from run to run.
-        let by_axum = self.of == "axum+layer" && self.per.ends_with("connection");
+        let by_axum = self.of == "axum-layer" && self.per.ends_with("connection");
         let ours = ["graceful", "Layer", "layer", "Connection"];
         !by_axum && ours.into_iter().any(|ours| self.of.contains(ours))
     }

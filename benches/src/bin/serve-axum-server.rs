@@ -12,11 +12,10 @@ fn main() -> Result<(), BoxError> {
 
 async fn serve() -> Result<(), BoxError> {
     let handle = Handle::new();
-    let stop = handle.clone();
+    let (stop, terminated) = (handle.clone(), terminated()?);
     tokio::spawn(async move {
-        if terminated().await.is_ok() {
-            stop.graceful_shutdown(None);
-        }
+        terminated.await;
+        stop.graceful_shutdown(None);
     });
     let acceptor = axum_server::accept::NoDelayAcceptor::new();
     say_ready()?;

@@ -30,7 +30,8 @@ async fn serve(setting: Setting) -> Result<(), BoxError> {
                 let builder = http2::Builder::new(TokioExecutor::new());
                 tokio::spawn(Told::new(builder.serve_connection(io, service), shared));
             }
-            Protocol::Http1 | Protocol::Auto => {
+            Protocol::Auto => return Err("it has to know what it speaks".into()),
+            Protocol::Http1 => {
                 let http1 = http1::Builder::new().serve_connection(io, service);
                 tokio::spawn(Told::new(http1.with_upgrades(), shared));
             }

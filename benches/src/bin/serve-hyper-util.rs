@@ -21,9 +21,9 @@ fn main() -> Result<(), BoxError> {
 
 async fn serve(setting: Setting) -> Result<(), BoxError> {
     let listener = tokio_listener()?;
-    say_ready()?;
     let graceful = GracefulShutdown::new();
-    let mut terminated = pin!(terminated());
+    let mut terminated = pin!(terminated()?);
+    say_ready()?;
     loop {
         let io = tokio::select! {
             stream = accept(&listener) => TokioIo::new(stream?),

@@ -16,7 +16,7 @@ fn main() -> Result<(), BoxError> {
 
 /// Its slow answer is its last one: then it half-closes, reads to the end, and returns.
 async fn serve() -> Result<(), BoxError> {
-    tokio::spawn(terminated());
+    tokio::spawn(terminated()?);
     let listener = tokio_listener()?;
     say_ready()?;
     let (mut stream, _) = listener.accept().await?;

@@ -88,7 +88,7 @@ fn answer<B: Body, E>(
     Poll::Ready(Ok(answer))
 }
 
-#[cold]
+/// For an answer of which there is more to say, or that is over when it begins.
 #[inline(never)]
 fn dress<B: Body>(answer: &mut Response<ResponseBody<B>>) {
     let mut head = answer.body_mut().head().take();

@@ -2,7 +2,8 @@
 //! would put the connection in the queue is not here yet.
 //!
 //! The kernel tells per address family, of all sockets with a port (sock_diag(7)). It keeps them for
-//! a minute, and asks again after a second (tcp(7), `tcp_synack_retries`).
+//! a minute, and asks again after a second (tcp(7), `tcp_synack_retries`). Of those that it has
+//! answered with SYN cookies it knows nothing.
 
 use std::io;
 use std::net::IpAddr;
@@ -22,23 +23,18 @@ const DUMP: u16 = 0x301;
 const IPPROTO_TCP: u8 = 6;
 const SYN_RECV: u32 = 1 << 3;
 const HEADER: usize = 16;
+/// Where the local address is in an `inet_diag_msg`: behind four bytes and two ports.
+const SOURCE: usize = HEADER + 8;
 
+/// Also those of IPv4, where a socket of IPv6 takes both: the kernel has them as its family's.
 pub(super) fn count(addr: &ListenAddr) -> io::Result<usize> {
     let ListenAddr::Tcp(addr) = addr else {
         return Ok(0);
     };
-    let of = |family| count_of(family, addr.port());
-    match addr.ip() {
-        IpAddr::V4(_) => of(AddressFamily::INET),
-        // It takes those of IPv4 as well, unless it was told not to.
-        IpAddr::V6(any) if any.is_unspecified() => {
-            Ok(of(AddressFamily::INET6)? + of(AddressFamily::INET)?)
-        }
-        IpAddr::V6(_) => of(AddressFamily::INET6),
-    }
-}
-
-fn count_of(family: AddressFamily, port: u16) -> io::Result<usize> {
+    let family = match addr.ip() {
+        IpAddr::V4(_) => AddressFamily::INET,
+        IpAddr::V6(_) => AddressFamily::INET6,
+    };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let kernel = socket_with(
         AddressFamily::NETLINK,
@@ -46,7 +42,7 @@ fn count_of(family: AddressFamily, port: u16) -> io::Result<usize> {
         flags,
         Some(SOCK_DIAG),
     )?;
-    send(&kernel, &request(family, port), SendFlags::empty())?;
+    send(&kernel, &request(family, addr.port()), SendFlags::empty())?;
     let mut count = 0;
     let mut bytes = vec![0; 32 * 1024];
     loop {
@@ -54,7 +50,7 @@ fn count_of(family: AddressFamily, port: u16) -> io::Result<usize> {
         let mut rest = &bytes[..read];
         while let Some((kind, length)) = header(rest) {
             match kind {
-                SOCK_DIAG_BY_FAMILY => count += 1,
+                SOCK_DIAG_BY_FAMILY if is_to(rest, addr.ip()) => count += 1,
                 NLMSG_DONE => return Ok(count),
                 NLMSG_ERROR => return Err(io::ErrorKind::Unsupported.into()),
                 _ => {}
@@ -65,6 +61,16 @@ fn count_of(family: AddressFamily, port: u16) -> io::Result<usize> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
+}
+
+/// Whether the handshake of an `inet_diag_msg` is with this address, of which another listener may have the same port.
+fn is_to(message: &[u8], addr: IpAddr) -> bool {
+    let is = |octets: &[u8]| message.get(SOURCE..SOURCE + octets.len()) == Some(octets);
+    addr.is_unspecified()
+        || match addr {
+            IpAddr::V4(addr) => is(&addr.octets()),
+            IpAddr::V6(addr) => is(&addr.octets()),
+        }
 }
 
 /// The kind of a message (netlink(7)), and where the next one begins.

@@ -260,8 +260,9 @@ impl HandoffListener {
     /// fewer of them; look before the queue is emptied, for that is where they go.
     ///
     /// It walks the kernel's table of connections, which takes some milliseconds. Zero for a
-    /// Unix socket, for one that shares its port (`SO_REUSEPORT`), because whose they are is not
-    /// told, where the system does not tell at all, and on systems other than Linux.
+    /// Unix socket, for one that [others may hold](Self::seal) or that shares its port
+    /// (`SO_REUSEPORT`), because whose they are is not told, for those that were answered with SYN
+    /// cookies, where the system does not tell at all, and on systems other than Linux.
     pub fn half_open(&self) -> usize {
         self.shared.half_open()
     }

@@ -150,9 +150,9 @@ impl Shared {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn half_open(&self) -> usize {
         let shared = rustix::net::sockopt::socket_reuseport(self.socket());
-        match shared.unwrap_or(false) {
-            true => 0,
-            false => half_open::count(&self.addr).unwrap_or(0),
+        match self.is_sole() && !shared.unwrap_or(false) {
+            true => half_open::count(&self.addr).unwrap_or(0),
+            false => 0,
         }
     }
 

@@ -1,8 +1,6 @@
 //! A thread's own share of an arena: its cells, used and free (invariant 3).
 
-use std::{num::NonZero, sync::OnceLock};
-
-use tokio::runtime::{Handle, RuntimeFlavor};
+use std::sync::OnceLock;
 
 use super::{Arena, Cell};
 use crate::sync::Ordering::*;
@@ -56,22 +54,14 @@ impl Shard {
     }
 }
 
-/// How many threads count at once: the workers of the runtime, or the processors where there is no such runtime.
+/// Asked once: the answer is read from files, and a server starts with two trackers.
 pub(super) fn parallelism() -> usize {
-    let runtime = Handle::try_current().ok();
-    let workers = runtime
-        .filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
-        .map(|runtime| runtime.metrics().num_workers());
-    workers
-        .unwrap_or_else(processors)
-        .next_power_of_two()
-        .min(64)
-}
-
-/// Asked once: the answer is read from files.
-fn processors() -> usize {
-    static PROCESSORS: OnceLock<usize> = OnceLock::new();
-    *PROCESSORS.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZero::get))
+    static PARALLELISM: OnceLock<usize> = OnceLock::new();
+    *PARALLELISM.get_or_init(|| {
+        std::thread::available_parallelism()
+            .map_or(1, |n| n.get().next_power_of_two())
+            .min(64)
+    })
 }
 
 /// A small number for this thread, for picking a shard.
