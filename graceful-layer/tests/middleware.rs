@@ -9,12 +9,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::stream;
 use graceful_layer::{
     CompleteOnBody, ConnTrackingLayer, FailAt, Grace, GracefulLayer, Health, Phase, Tracker,
 };
 use http::{Method, Request, Response, StatusCode, Version, header::CONNECTION};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_test::mock;
@@ -147,6 +148,9 @@ async fn a_body_that_is_over_is_gone_before_its_request_is() {
     assert!(body.frame().await.is_none());
     assert_eq!(tracker.in_flight(), 0);
     assert!(body.is_end_stream() && body.frame().await.is_none());
+    // Also if it is dropped before.
+    drop(service.call(request(Version::HTTP_2)).await);
+    assert_eq!(tracker.in_flight(), 0);
 }
 
 #[tokio::test]
@@ -302,6 +306,62 @@ async fn tracking_follows_any_service_by_tower_s_completion() {
         "hello"
     );
     assert_eq!(tracker.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_counted_body_lets_its_request_go_at_its_end_and_goes_before_it() {
+    let tracker = Tracker::new();
+    let layer = ConnTrackingLayer::with_completion(tracker.clone(), CompleteOnBody);
+
+    let mut service = layer.layer(service_fn(hello));
+    let mut body = service
+        .call(request(Version::HTTP_2))
+        .await
+        .unwrap()
+        .into_body();
+    assert!(body.frame().await.is_some());
+    assert_eq!(
+        tracker.in_flight(),
+        0,
+        "with its last frame, not with its drop"
+    );
+
+    let empty = service_fn(|_: Request<()>| {
+        ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())))
+    });
+    let response = layer.layer(empty).call(request(Version::HTTP_2)).await;
+    assert_eq!(
+        tracker.in_flight(),
+        0,
+        "a body that has ended before it began"
+    );
+    assert!(response.unwrap().body().is_end_stream());
+
+    let frames = || stream::iter([Err::<Frame<Bytes>, _>("no")]);
+    let failing = service_fn(move |_: Request<()>| {
+        ready(Ok::<_, Infallible>(Response::new(
+            StreamBody::new(frames()),
+        )))
+    });
+    let answer = layer.layer(failing).call(request(Version::HTTP_2)).await;
+    let mut body = answer.unwrap().into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap_err(), "no");
+    assert_eq!(tracker.in_flight(), 0, "a body that fails");
+
+    let held = tracker.clone();
+    let holding = service_fn(move |_: Request<()>| {
+        let body = Holding(Full::from("hello"), held.clone());
+        ready(Ok::<_, Infallible>(Response::new(body)))
+    });
+    let mut service = layer.layer(holding);
+    for ends in [true, false] {
+        let answer = service.call(request(Version::HTTP_2)).await.unwrap();
+        let mut body = answer.into_body();
+        assert!(body.frame().await.is_some());
+        assert!(!ends || body.frame().await.is_none());
+        assert_eq!(tracker.in_flight(), usize::from(!ends));
+    }
+    assert_eq!(tracker.in_flight(), 0, "a body that is dropped");
 }
 
 #[tokio::test]

@@ -221,41 +221,40 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
         !taken
     }
 
-    /// What becomes of a connection that may move, once it was polled. Ready when it is to be polled again.
+    /// What becomes of a connection that may move, once it was polled: `turn` is its own, if its server was told to end before
+    /// that. Ready when it is to be polled again, with the turn that it has then.
     #[inline(never)]
     fn poll_leave(
         &mut self,
+        turn: Option<Turn>,
         polled: Poll<Result<(), BoxError>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), BoxError>> {
-        match (
-            self.leave.as_mut().and_then(|leave| leave.ending.take()),
-            polled,
-        ) {
+    ) -> Poll<Result<Option<Turn>, BoxError>> {
+        match (turn, polled) {
             (Some(turn), Poll::Ready(Ok(()))) => self.depart(turn)?,
             // It was in the middle of something after all.
             (Some(_), Poll::Pending) => self.stay(),
             (None, Poll::Pending) => {
                 let turn = ready!(self.poll_turn(cx));
-                self.ask_to_end(turn);
+                return Poll::Ready(Ok(self.ask_to_end(turn)));
             }
-            (_, ended) => return ended,
+            (_, Poll::Ready(ended)) => ended?,
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(None))
     }
 
     /// Asks a connection to end that is between two requests. hyper is the judge of that, for only there does it end at
-    /// once: when it is polled again, which is next.
-    fn ask_to_end(&mut self, turn: Turn) {
-        let Some(leave) = &mut self.leave else { return };
-        leave.begin();
-        match &mut self.stage {
-            Stage::Http1(connection) => {
-                Pin::new(&mut **connection).graceful_shutdown();
-                leave.ending = Some(turn);
-            }
-            _ => self.send(turn),
+    /// once: when it is polled again, which is next. Where no server is, it goes.
+    fn ask_to_end(&mut self, turn: Turn) -> Option<Turn> {
+        if let Some(leave) = &self.leave {
+            leave.begin();
         }
+        if let Stage::Http1(connection) = &mut self.stage {
+            Pin::new(&mut **connection).graceful_shutdown();
+            return Some(turn);
+        }
+        self.send(turn);
+        None
     }
 
     /// Takes the stream out of its server, which has ended, and sends it: it is silent again, with what the server has read of
@@ -301,6 +300,7 @@ impl<S: HttpService<B>, B: HttpBody> Future for HttpConnection<S, B> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut turn = None;
         loop {
             let polled = match &mut self.stage {
                 // In one place only, so that the compiler can have hyper's code in line.
@@ -313,11 +313,10 @@ impl<S: HttpService<B>, B: HttpBody> Future for HttpConnection<S, B> {
                     other => other.map_ok(drop),
                 },
             };
-            match &self.leave {
-                None => return polled,
-                Some(leave) if polled.is_ready() && leave.ending.is_none() => return polled,
-                Some(_) => ready!(self.poll_leave(polled, cx))?,
+            if self.leave.is_none() || polled.is_ready() && turn.is_none() {
+                return polled;
             }
+            turn = ready!(self.poll_leave(turn.take(), polled, cx))?;
         }
     }
 }

@@ -33,8 +33,6 @@ pub(crate) struct Leave {
     /// The position of its listener among the server's.
     listener: u32,
     turn: Option<Pin<Box<dyn Future<Output = Option<Turn>> + Send>>>,
-    /// Its turn has come, and its HTTP server was told to end.
-    pub(crate) ending: Option<Turn>,
 }
 
 impl Leave {
@@ -44,7 +42,6 @@ impl Leave {
             exit,
             listener,
             turn: None,
-            ending: None,
         }
     }
 

@@ -1,11 +1,12 @@
 //! A final stop and whoever is in the middle of a TCP handshake: its client believes that it is connected.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 mod support;
 
 use std::os::fd::AsFd;
 
-use graceful_server::HandoffListener;
+use graceful_server::{Grace, HandoffListener};
 use socket2::{SockFilter, SockRef};
 use support::{Server, app, get_close, read_all};
 use tokio::{
@@ -49,10 +50,21 @@ async fn one_that_is_half_done_gets_its_answer_and_who_comes_later_is_refused() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_never_ends_holds_up_no_stop() {
+    never_ends(support::quick()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_never_ends_is_not_waited_for_to_the_cutoff_of_a_short_drain() {
+    let ms = Duration::from_millis;
+    let grace = support::quick().with_drain(ms(600)).with_cutoff(ms(100));
+    never_ends(grace).await;
+}
+
+async fn never_ends(grace: Grace) {
     let listener = HandoffListener::bind("127.0.0.1:0").unwrap();
     SockRef::from(&listener).attach_filter(&ONLY_SYN).unwrap();
     let socket = listener.as_fd().try_clone_to_owned().unwrap();
-    let server = Server::on(listener, app(), |serve| serve);
+    let server = Server::on(listener, app(), |serve| serve.grace(grace));
     let client = TcpStream::connect(server.addr).await.unwrap();
     let stopped = tokio::spawn(server.stopped());
     // Nothing that it sends gets through, whatever the server has ordered.
