@@ -58,8 +58,19 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn follow(&mut self, mut bytes: &[u8]) {
+    #[inline]
+    pub(super) fn follow(&mut self, bytes: &[u8]) {
         self.seen += bytes.len() as u64;
+        let rest = match self.is_between() {
+            true => skip_whole(bytes),
+            false => bytes,
+        };
+        if !rest.is_empty() {
+            self.follow_parts(rest);
+        }
+    }
+
+    fn follow_parts(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let skip = self.rest.min(bytes.len());
             self.compare(&bytes[..skip]);
@@ -80,7 +91,7 @@ impl Frames {
 
     fn begin(&mut self) {
         let [a, b, c, kind, flags, ..] = self.header;
-        self.rest = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        self.rest = length([a, b, c]);
         self.have = 0;
         self.pong = (kind == PING && flags & ACK != 0).then_some(0);
     }
@@ -112,6 +123,24 @@ impl Frames {
     pub(super) fn has_ponged(&self) -> bool {
         self.ponged
     }
+}
+
+/// What is behind the frames that are here from end to end and are no PINGs: that is all there is, for nearly every read.
+#[inline]
+fn skip_whole(mut bytes: &[u8]) -> &[u8] {
+    while let [a, b, c, kind, _, _, _, _, _, behind @ ..] = bytes {
+        match behind.get(length([*a, *b, *c])..) {
+            Some(next) if *kind != PING => bytes = next,
+            _ => break,
+        }
+    }
+    bytes
+}
+
+/// Of a frame's payload.
+#[inline]
+fn length([a, b, c]: [u8; 3]) -> usize {
+    u32::from_be_bytes([0, a, b, c]) as usize
 }
 
 #[cfg(test)]
