@@ -25,7 +25,8 @@ where
         // Nobody waits for the task: it is counted by its request.
         match hold(task) {
             Ok(tunnel) => drop(tokio::spawn(tunnel)),
-            Err(stream) => drop(tokio::spawn(stream)),
+            // Boxed, for tokio moves a new task six times, to memory that it gets dearly: on lines of the cache of its own.
+            Err(stream) => drop(tokio::spawn(Box::pin(stream))),
         }
     }
 }
