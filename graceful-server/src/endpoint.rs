@@ -13,8 +13,12 @@ use crate::{
     http::Http,
     leave::Leave,
     log,
+    pool::TaskPool,
     transport::Transport,
 };
+
+/// How many tasks of a listener wait for a connection: 40 kB at the most.
+const WAITING: usize = 128;
 
 /// Serves one accepted connection in a task of its own.
 type Start = dyn Fn(Accepted, &Arc<Http>) + Send + Sync;
@@ -102,8 +106,9 @@ impl Endpoint {
         S: HttpService<B> + Sync,
         B: HttpBody,
     {
+        let pool = TaskPool::new(WAITING);
         let start = move |accepted: Accepted, http: &Arc<Http>| {
-            tokio::spawn(accepted.serve(service.clone(), http));
+            pool.run(accepted.serve(service.clone(), http));
         };
         Self::starting(listener, Box::new(start))
     }

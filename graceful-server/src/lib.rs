@@ -11,6 +11,7 @@ mod http;
 mod leave;
 mod log;
 mod manager;
+mod pool;
 mod restart;
 mod run;
 mod serve;
