@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use divan::{Bencher, black_box, counter::ItemsCount};
-use graceful_benches::service::NoOp;
+use graceful_benches::{floor::Counter, service::NoOp};
 use graceful_layer::{CompleteOnBody, ConnTrackingLayer, GracefulLayer, Peer, Tracker};
 use http::{Request, Response};
 use http_body::Body;
@@ -71,6 +71,12 @@ where
 #[divan::bench(threads = [1, 2], sample_size = 1)]
 fn none(bencher: Bencher<'_, '_>) {
     run(bencher, NoOp);
+}
+
+/// The least that can count and name, each connection for itself.
+#[divan::bench(threads = [1, 2], sample_size = 1)]
+fn floor(bencher: Bencher<'_, '_>) {
+    run_each(bencher, || Counter::new(NoOp, Arc::default()));
 }
 
 #[divan::bench(threads = [1, 2], sample_size = 1)]

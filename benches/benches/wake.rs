@@ -5,12 +5,13 @@
 //! their end.
 
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, poll_fn},
     io::{self, Write},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -32,7 +33,12 @@ fn main() -> io::Result<()> {
     if sizes.is_empty() {
         sizes = vec![100_000, 1_000_000];
     }
-    let rivals: [(&str, Round); 3] = [("tracker", tracker), ("Notify", notify), ("watch", watched)];
+    let rivals: [(&str, Round); 4] = [
+        ("tracker", tracker),
+        ("Notify", notify),
+        ("watch", watched),
+        ("floor", listed),
+    ];
     let mut out = io::stdout();
     for n in sizes {
         writeln!(out, "{n} tasks, median of {ROUNDS} rounds:")?;
@@ -86,6 +92,25 @@ fn watched(n: usize) -> io::Result<Took> {
     measure(n, waiter, || {
         sender.send_replace(());
     })
+}
+
+fn listed(n: usize) -> io::Result<Took> {
+    let wakers = Arc::new(Mutex::new(Vec::new()));
+    let waiter = || {
+        let (wakers, mut listed) = (wakers.clone(), false);
+        poll_fn(move |cx| {
+            if std::mem::replace(&mut listed, true) {
+                return Poll::Ready(());
+            }
+            lock(&wakers).push(cx.waker().clone());
+            Poll::Pending
+        })
+    };
+    measure(n, waiter, || lock(&wakers).drain(..).for_each(Waker::wake))
+}
+
+fn lock(wakers: &Mutex<Vec<Waker>>) -> MutexGuard<'_, Vec<Waker>> {
+    wakers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Spawns `n` waiters, lets each of them wait, and tells them.

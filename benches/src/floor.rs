@@ -1,7 +1,9 @@
 //! The least that it can take: each of the three wrappers that a drainable connection has, with nothing in it but what
-//! its purpose cannot do without. Nothing is named, no state is kept; it is what ours is to be held against.
+//! its purpose cannot do without. A request is counted to the last byte and can be named if it is cut, and that is all; it is
+//! what ours is to be held against.
 
 use std::{
+    cell::Cell,
     io,
     pin::Pin,
     sync::{
@@ -11,7 +13,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -44,13 +46,41 @@ impl Shared {
     }
 }
 
+/// What a request is called. Copied, for the handler gets the request, and to where the last one's was.
+struct Name {
+    method: Method,
+    target: String,
+}
+
+thread_local!(static SPARE: Cell<Option<Box<Name>>> = const { Cell::new(None) });
+
+impl Name {
+    #[inline]
+    fn of<B>(request: &Request<B>) -> Box<Self> {
+        let mut name = SPARE.take().unwrap_or_else(|| {
+            Box::new(Self {
+                method: Method::GET,
+                target: String::new(),
+            })
+        });
+        name.method.clone_from(request.method());
+        name.target.clear();
+        name.target.push_str(request.uri().path());
+        name
+    }
+}
+
 /// One request in flight.
-struct Guard(Arc<Shared>);
+struct Guard {
+    shared: Arc<Shared>,
+    name: Option<Box<Name>>,
+}
 
 impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, AcqRel);
+        SPARE.set(self.name.take());
+        self.shared.in_flight.fetch_sub(1, AcqRel);
     }
 }
 
@@ -68,9 +98,12 @@ impl<S> Counter<S> {
     }
 
     #[inline]
-    fn begin(&self) -> Guard {
+    fn begin<B>(&self, request: &Request<B>) -> Guard {
         self.shared.in_flight.fetch_add(1, AcqRel);
-        Guard(self.shared.clone())
+        Guard {
+            shared: self.shared.clone(),
+            name: Some(Name::of(request)),
+        }
     }
 }
 
@@ -85,7 +118,7 @@ where
 
     #[inline]
     fn call(&self, request: Request<ReqB>) -> Self::Future {
-        let guard = Some(self.begin());
+        let guard = Some(self.begin(&request));
         let inner = self.inner.call(request);
         Counting { inner, guard }
     }
@@ -106,7 +139,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
-        let guard = Some(self.begin());
+        let guard = Some(self.begin(&request));
         let inner = self.inner.call(request);
         Counting { inner, guard }
     }
