@@ -17,7 +17,7 @@ use crate::{
     transport::Transport,
 };
 
-/// How many tasks of a listener wait for a connection: 40 kB at the most.
+/// How many tasks of a listener wait for a connection: some 60 kB.
 const WAITING: usize = 128;
 
 /// Serves one accepted connection in a task of its own.
@@ -124,9 +124,10 @@ impl Endpoint {
         S: HttpService<B>,
         B: HttpBody,
     {
+        let pool = TaskPool::new(WAITING);
         let start = move |accepted: Accepted, http: &Arc<Http>| {
             let (mut make, http) = (make.clone(), http.clone());
-            tokio::spawn(async move {
+            pool.run(Box::pin(async move {
                 let peer = accepted.peer.as_tcp().unwrap_or(UNNAMED);
                 let ready = poll_fn(|cx| make.poll_ready(cx).map_err(Into::into)).await;
                 let made = match ready {
@@ -137,7 +138,7 @@ impl Endpoint {
                     Ok(service) => accepted.serve(service, &http).await,
                     Err(error) => log::not_made(error),
                 }
-            });
+            }));
         };
         Self::starting(listener, Box::new(start))
     }

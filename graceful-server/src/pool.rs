@@ -14,7 +14,8 @@ use std::{
 /// of a connection, next to hyper's own, for it is allocated where no other's cache line is.
 ///
 /// A future that is done is dropped at once; one that panics takes its task along, and nothing else. When the pool is
-/// dropped, the tasks that wait end, and the others with their futures.
+/// dropped, the tasks that wait end, and the others with their futures. Those that share a task share its number, and one that
+/// waits is alive to the runtime's metrics.
 pub(crate) struct TaskPool<F>(Arc<Shared<F>>);
 
 struct Shared<F> {
@@ -76,14 +77,18 @@ impl<F> Drop for TaskPool<F> {
 }
 
 impl<F> Shared<F> {
-    /// Whether the task at `desk` is to wait.
-    fn keep(&self, desk: &Arc<Desk<F>>) -> bool {
+    /// Where a task that is done waits; nothing if enough of them do.
+    fn desk(&self, cx: &Context<'_>) -> Option<Arc<Desk<F>>> {
         let mut state = lock(&self.state);
-        let keeps = !state.over && state.waiting.len() < self.most;
-        if keeps {
-            state.waiting.push(desk.clone());
+        if state.over || state.waiting.len() == self.most {
+            return None;
         }
-        keeps
+        let desk = Arc::new(Desk {
+            next: Mutex::new(Next::Unknown),
+            task: cx.waker().clone(),
+        });
+        state.waiting.push(desk.clone());
+        Some(desk)
     }
 
     fn forget(&self, desk: &Arc<Desk<F>>) {
@@ -94,13 +99,6 @@ impl<F> Shared<F> {
 }
 
 impl<F> Desk<F> {
-    fn of(cx: &Context<'_>) -> Arc<Self> {
-        Arc::new(Self {
-            next: Mutex::new(Next::Unknown),
-            task: cx.waker().clone(),
-        })
-    }
-
     fn give(&self, next: Next<F>) {
         *lock(&self.next) = next;
         self.task.wake_by_ref();
@@ -114,7 +112,7 @@ impl<F> Desk<F> {
 struct Task<F> {
     /// None while it waits.
     future: Option<F>,
-    /// If it has waited.
+    /// While it waits, and not longer, for a connection may stay for days.
     desk: Option<Arc<Desk<F>>>,
     pool: Arc<Shared<F>>,
 }
@@ -125,30 +123,30 @@ impl<F: Future<Output = ()> + Unpin> Future for Task<F> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let future = match (&mut this.future, &this.desk) {
-            (Some(future), _) => future,
-            (None, Some(desk)) => match desk.take() {
-                Next::Run(future) => this.future.insert(future),
+        if let Some(desk) = &this.desk {
+            this.future = match desk.take() {
                 Next::Unknown => return Poll::Pending,
-                Next::End => return Poll::Ready(()),
-            },
-            (None, None) => return Poll::Ready(()),
-        };
-        ready!(Pin::new(future).poll(cx));
-        this.future = None;
-        let desk = this.desk.take().unwrap_or_else(|| Desk::of(cx));
-        if !this.pool.keep(&desk) {
-            return Poll::Ready(());
+                Next::Run(future) => Some(future),
+                Next::End => None,
+            };
+            this.desk = None;
         }
-        this.desk = Some(desk);
-        Poll::Pending
+        if let Some(future) = &mut this.future {
+            ready!(Pin::new(future).poll(cx));
+            this.future = None;
+            this.desk = this.pool.desk(cx);
+        }
+        match this.desk {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(()),
+        }
     }
 }
 
 /// A runtime that is shut down drops tasks that wait: what another one runs must not be given to them.
 impl<F> Drop for Task<F> {
     fn drop(&mut self) {
-        if let (None, Some(desk)) = (&self.future, &self.desk) {
+        if let Some(desk) = &self.desk {
             self.pool.forget(desk);
         }
     }

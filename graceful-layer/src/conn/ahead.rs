@@ -19,12 +19,7 @@ impl Ahead {
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) {
-        if self.bytes.is_empty() {
-            // Mostly the first bytes are all there is: no room for more.
-            self.bytes = bytes.to_vec();
-        } else {
-            self.bytes.extend_from_slice(bytes);
-        }
+        self.bytes.extend_from_slice(bytes);
     }
 
     pub(super) fn prepend(&mut self, bytes: &[u8]) {

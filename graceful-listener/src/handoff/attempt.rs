@@ -308,13 +308,19 @@ impl Attempt {
             let moves = Moves::new(started.channel.clone(), self.unclaimed.clone(), names);
             self.moves = Some(Arc::new(moves));
         }
+        self.listeners = self.taken().cloned().collect();
+        self.listeners
+            .iter()
+            .for_each(|listener| listener.hand_over());
+    }
+
+    /// What the successor has claimed of the listeners.
+    fn taken(&self) -> impl Iterator<Item = &Arc<dyn Carry>> {
         let taken = |(index, _): &(u32, _)| !self.unclaimed.contains(index);
-        let listeners = std::mem::take(&mut self.listeners);
-        let listeners = (0..)
-            .zip(listeners)
+        (0..)
+            .zip(&self.listeners)
             .filter(taken)
-            .map(|(_, listener)| listener);
-        self.listeners = listeners.inspect(|listener| listener.hand_over()).collect();
+            .map(|(_, listener)| listener)
     }
 }
 

@@ -25,9 +25,7 @@ impl Attempt {
             State::Preflight => Some(self.preflight().await),
             State::Spawning => Some(self.spawn().await),
             State::AwaitReady => self.await_ready().await,
-            State::Committing | State::Confirming => {
-                Some(self.say(Frame::Commit, state, Event::Committed))
-            }
+            State::Committing | State::Confirming => Some(self.commit(state)),
             State::Joining => Some(self.say(Frame::Beside, state, Event::Joined)),
             State::RollingBack | State::Killing | State::Withdrawing => self.roll_back().await,
             State::Running | State::Ready | State::Beside | State::Draining => {
@@ -138,6 +136,17 @@ impl Attempt {
     /// Writes COMMIT or BESIDE if there is still somebody to read it. The successor has read all there
     /// was before, so there is room for the five bytes. If there is not, a part of them may be on its
     /// way, and nobody may live to read it who does not accept already.
+    /// Whoever reads COMMIT accepts at once, and says so: here nobody does from before it is written, however late this thread
+    /// gets on.
+    pub(super) fn commit(&mut self, state: State) -> Event {
+        self.taken().for_each(|listener| listener.hand_over());
+        let said = self.say(Frame::Commit, state, Event::Committed);
+        if said != Event::Committed {
+            self.taken().for_each(|listener| listener.reclaim());
+        }
+        said
+    }
+
     fn say(&mut self, frame: Frame, state: State, said: Event) -> Event {
         let Some(started) = &mut self.started else {
             return Event::Lost;
