@@ -25,7 +25,7 @@ where
         // Nobody waits for the task: it is counted by its request.
         match hold(task) {
             Ok(tunnel) => drop(tokio::spawn(tunnel)),
-            // Boxed, for tokio moves a new task six times, to memory that it gets dearly: on lines of the cache of its own.
+            // Boxed, for tokio moves a new task several times, to memory that it gets dearly: on lines of the cache of its own.
             Err(stream) => drop(tokio::spawn(Box::pin(stream))),
         }
     }
