@@ -1,8 +1,8 @@
 //! How long does it take to tell everybody?
 //!
 //! `cargo bench -p graceful-benches --bench wake [-- N …]`. N tasks on one thread wait for the end: as tracked connections, on
-//! a `Notify`, on a `watch`. Measured are the call that tells them, and the time from the call until all have run to
-//! their end.
+//! a `Notify`, on a `watch`, and with their wakers in a list, which is the least there can be. Measured are the call that tells
+//! them, and the time from the call until all have run to their end.
 
 use std::{
     future::{Future, pending, poll_fn},

@@ -155,6 +155,34 @@ async fn many_kinds_of_services_on_many_listeners_under_one_drain() {
     }
 }
 
+/// Spawning a task costs more than all that is noted of a connection (docs/costs.md).
+#[tokio::test]
+async fn connections_that_follow_each_other_share_a_task_and_others_do_not() {
+    let app = Router::new().route("/", get(async || tokio::task::id().to_string()));
+    let second = HandoffListener::bind("127.0.0.1:0").unwrap();
+    let made = second.local_addr().as_tcp().unwrap();
+    let make = app.clone().into_make_service();
+    let server = Server::start(app, |serve| serve.and(serve_make(second, make)));
+    let task = async |addr| {
+        let answer = exchange(addr, &get_close("/")).await.unwrap();
+        answer.lines().last().unwrap().to_owned()
+    };
+    for addr in [server.addr, made] {
+        let first = task(addr).await;
+        for _ in 0..5 {
+            until("it has gone", || server.tracker.counts().total() == 0).await;
+            assert_eq!(task(addr).await, first);
+        }
+        until("it has gone", || server.tracker.counts().total() == 0).await;
+        let open = TcpStream::connect(addr).await.unwrap();
+        until("it is there", || server.tracker.counts().total() == 1).await;
+        assert_ne!(task(addr).await, first, "that one is taken");
+        drop(open);
+        until("both have gone", || server.tracker.counts().total() == 0).await;
+    }
+    assert!(server.stopped().await.is_clean());
+}
+
 #[tokio::test]
 async fn tonic_routes_are_served() {
     let server = Server::start(
