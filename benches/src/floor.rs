@@ -7,7 +7,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*},
     },
     task::{Context, Poll, Waker, ready},
@@ -22,28 +22,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug, Default)]
 pub struct Shared {
     in_flight: AtomicUsize,
+    /// Not 0 if the connection is to end, which nobody says here.
     orders: AtomicU32,
+    /// Whether bytes have come since the last flush.
     read: AtomicBool,
+    /// Of whoever would be told.
     waker: Mutex<Option<Waker>>,
-}
-
-impl Shared {
-    /// Whether closing it would lose nothing.
-    pub fn is_idle(&self) -> bool {
-        self.in_flight.load(Acquire) == 0 && !self.read.load(Relaxed)
-    }
-
-    /// Has the connection end.
-    pub fn tell(&self) {
-        self.orders.store(1, Release);
-        if let Some(waker) = &*self.lock() {
-            waker.wake_by_ref();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What a request is called. Copied, for the handler gets the request, and to where the last one's was.
@@ -308,7 +292,12 @@ impl<C: Future> Future for Told<C> {
             .is_some_and(|known| known.will_wake(cx.waker()))
         {
             *this.waker = Some(cx.waker().clone());
-            this.shared.lock().clone_from(this.waker);
+            let mut told = this
+                .shared
+                .waker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            told.clone_from(this.waker);
         }
         if this.shared.orders.load(Acquire) != 0 {
             return Poll::Ready(None);

@@ -7,7 +7,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     endpoint::{Accepted, Endpoint},
     http::Http,
+    lock::lock,
     log,
 };
 
@@ -141,10 +142,6 @@ impl Drop for Acceptor {
         // The task goes when the runtime gets to it; the listeners must not wait for that.
         self.close();
     }
-}
-
-fn lock(listening: &Mutex<Listening>) -> MutexGuard<'_, Listening> {
-    listening.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Listening {

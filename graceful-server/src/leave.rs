@@ -2,14 +2,14 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
 };
 
 use graceful_layer::conn::{ConnIo, Departure};
 use graceful_listener::{Mover, Moving, Turn};
 
-use crate::{log, transport::Transport};
+use crate::{lock::lock, log, transport::Transport};
 
 /// The way out of this process, while there is one: one for all connections of a server.
 #[derive(Clone, Debug, Default)]
@@ -17,12 +17,11 @@ pub(crate) struct Exit(Arc<Mutex<Option<Mover>>>);
 
 impl Exit {
     pub(crate) fn set(&self, mover: Option<Mover>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = mover;
+        *lock(&self.0) = mover;
     }
 
     fn mover(&self) -> Option<Mover> {
-        let mover = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        mover.clone()
+        lock(&self.0).clone()
     }
 }
 

@@ -9,6 +9,7 @@ mod control;
 mod endpoint;
 mod http;
 mod leave;
+mod lock;
 mod log;
 mod manager;
 mod pool;

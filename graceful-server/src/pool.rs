@@ -6,9 +6,11 @@ mod tests;
 use std::{
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, Waker, ready},
 };
+
+use crate::lock::lock;
 
 /// Runs connections in tasks of tokio, of which those that are done wait for a next one: to spawn a task is what costs most
 /// of a connection, next to hyper's own, for it is allocated where no other's cache line is.
@@ -150,8 +152,4 @@ impl<F> Drop for Task<F> {
             self.pool.forget(desk);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -59,9 +59,9 @@ impl Successor {
 
     /// Lets the successor take over.
     ///
-    /// COMMIT is sent. From then on the successor accepts, this process never ends it, and the
-    /// listeners that it took are marked as handed over: `accept` on them waits for ever and
-    /// dropping them leaves the paths of Unix listeners alone. The [`Handover`] keeps them open:
+    /// The listeners that it took are marked as handed over: `accept` on them waits for ever and
+    /// dropping them leaves the paths of Unix listeners alone. Then COMMIT is sent, and from there on
+    /// the successor accepts and this process never ends it. The [`Handover`] keeps them open:
     /// hold on to it to the end of the process, so that nothing is lost if the successor dies
     /// meanwhile ([`gone`](Handover::gone)). A listener that the successor did not take stays as
     /// it was, see [`is_handed_over`](crate::HandoffListener::is_handed_over); sweep it with
