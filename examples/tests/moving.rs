@@ -13,12 +13,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use graceful_examples::load::{Call, Closes, Http1, Outcome};
+use graceful_server::Timeouts;
 use rustix::process::{Resource, Signal, getrlimit};
 use support::process::{Process, scratch, signal};
 use support::server::{ANYWHERE, BINARY, Server};
 use support::wire::Wire;
 use support::{BOUND, until};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 const ENDS_HERE: &str = "generation=0\n";
 const ENDS_THERE: &str = "generation=1\n";
@@ -37,13 +39,19 @@ async fn answer(wire: &mut Wire, path: &str, end: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_idle_connection_and_a_silent_one_are_served_by_the_successor_on_the_same_socket() {
+async fn an_idle_connection_one_at_rest_and_a_silent_one_are_served_by_the_successor_on_the_same_socket()
+ {
     let mut server = Server::start(&[]).await;
     let (mut kept, mut silent) = (Wire::open(server.addr).await, Wire::open(server.addr).await);
+    let mut rests = Wire::open(server.addr).await;
+    answer(&mut rests, "/", ENDS_HERE).await;
+    // Twice the time in which it comes to rest.
+    sleep(2 * Timeouts::default().rest).await;
     answer(&mut kept, "/", ENDS_HERE).await;
     restart(&mut server, 1).await;
     answer(&mut kept, "/", ENDS_THERE).await;
     answer(&mut silent, "/", ENDS_THERE).await;
+    answer(&mut rests, "/", ENDS_THERE).await;
     // Its requests are counted on, and it is one of the successor's connections.
     let connections = support::get(server.admin, "/connections").await;
     let mine = kept.0.local_addr().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! One connection, from its first byte: finds out what is spoken, then is hyper's connection for it, until it ends or
+//! One connection, from its first byte: finds out what is spoken, then is hyper's connection for it, until it ends, rests or
 //! moves to the successor (law 6).
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 use ::http::{Request, Response};
 use graceful_layer::{
     Connection, Graceful,
-    conn::{ConnFuture, ConnIo, GracefulConnection, StreamExecutor},
+    conn::{ConnFuture, ConnIo, GracefulConnection, Rest, StreamExecutor},
 };
 use graceful_listener::{Moving, Turn};
 use http_body::Body;
@@ -22,6 +22,7 @@ use hyper::{
     server::conn::{http1, http2},
 };
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWrite;
 use tower_service::Service;
 
 use crate::{
@@ -56,8 +57,9 @@ impl<S: HttpService<B>, B: HttpBody> Served<S, B> {
         leave: Option<Leave>,
     ) -> Self {
         let connection = HttpConnection {
-            stage: Stage::Silent(Silent::boxed(io, conn.service(service))),
+            stage: Stage::Silent(Silent::boxed(io, conn.service(service), None)),
             http: http.clone(),
+            rest: conn.rest(),
             leave: leave.map(Box::new),
         };
         Self {
@@ -85,6 +87,7 @@ where
 {
     stage: Stage<S, B>,
     http: Arc<Http>,
+    rest: Rest,
     /// Boxed, for most servers have none.
     leave: Option<Box<Leave>>,
 }
@@ -103,17 +106,59 @@ where
     Over(PhantomData<fn() -> B>),
 }
 
-/// A stream that no HTTP server has: until its first bytes are there, which costs no buffers but what they need, and while it
-/// moves.
+/// A stream that no HTTP server has: until its first bytes are there, which costs no buffers but what they need, while it
+/// rests, and while it moves.
 struct Silent<S> {
     io: ConnIo<Transport>,
     service: Graceful<S>,
+    /// What was spoken before: it stays so.
+    known: Option<Protocol>,
+    /// Nothing comes any more.
+    ended: bool,
 }
 
 impl<S> Silent<S> {
-    fn boxed(io: ConnIo<Transport>, service: Graceful<S>) -> Box<Self> {
-        Box::new(Self { io, service })
+    fn boxed(io: ConnIo<Transport>, service: Graceful<S>, known: Option<Protocol>) -> Box<Self> {
+        Box::new(Self {
+            io,
+            service,
+            known,
+            ended: false,
+        })
     }
+
+    /// Finishes the handshake, if there is one, and reads until it is clear what is spoken: `None` if nothing ever was, and
+    /// the stream is closed.
+    fn poll_spoken(
+        &mut self,
+        protocol: Protocol,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Protocol>, BoxError>> {
+        let io = &mut self.io;
+        if io.stream().is_handshaking() {
+            ready!(io.stream_mut().poll_handshake(cx))?;
+            io.set_handshaking(false);
+        }
+        let spoken = self.known.or_else(|| io.stream().agreed());
+        let spoken = spoken.unwrap_or(protocol);
+        loop {
+            let ahead = io.ahead();
+            // A fixed protocol waits for a byte as well: until then nothing is set up.
+            match spoken.detect(ahead, self.ended) {
+                Some(spoken) if !ahead.is_empty() => return Poll::Ready(Ok(Some(spoken))),
+                _ if self.ended => break,
+                _ => self.ended = !ready!(io.poll_read_ahead(cx))?,
+            }
+        }
+        ready!(Pin::new(io).poll_shutdown(cx))?;
+        Poll::Ready(Ok(None))
+    }
+}
+
+/// Why a server was asked to end that is between two requests.
+enum Asked {
+    ToRest,
+    ToMove(Turn),
 }
 
 /// What a service must be to be served. Blanket-implemented: never named by users.
@@ -151,29 +196,16 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
         mem::replace(&mut self.stage, Stage::Over(PhantomData))
     }
 
-    /// Finishes the handshake, if there is one, reads until it is clear what is spoken, and sets hyper up for it.
+    /// Waits until it is clear what is spoken, and sets hyper up for it.
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let Stage::Silent(silent) = &mut self.stage else {
             return Poll::Ready(Ok(()));
         };
-        let io = &mut silent.io;
-        if io.stream().is_handshaking() {
-            ready!(io.stream_mut().poll_handshake(cx))?;
-            io.set_handshaking(false);
-        }
-        let spoken = io.stream().agreed().unwrap_or(self.http.protocol);
-        let mut ended = false;
-        let protocol = loop {
-            match spoken.detect(io.ahead(), ended) {
-                // A fixed protocol waits for a byte as well: until then nothing is set up.
-                Some(protocol) if ended || !io.ahead().is_empty() => break protocol,
-                _ => ended = !ready!(io.poll_read_ahead(cx))?,
-            }
-        };
-        if let Stage::Silent(silent) = self.take_stage() {
-            let Silent { io, service } = *silent;
+        let spoken = ready!(silent.poll_spoken(self.http.protocol, cx))?;
+        if let (Stage::Silent(silent), Some(spoken)) = (self.take_stage(), spoken) {
+            let Silent { io, service, .. } = *silent;
             let (io, http) = (TokioIo::new(io), &self.http);
-            self.stage = match protocol {
+            self.stage = match spoken {
                 Protocol::Http2 => Stage::Http2(Box::pin(http.http2.serve_connection(io, service))),
                 _ => Stage::Http1(Box::new(
                     http.http1.serve_connection(io, service).with_upgrades(),
@@ -201,9 +233,22 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
     /// Ready when the connection is to go to the successor this instant.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         match (&mut self.leave, &self.stage) {
+            // What is being closed goes nowhere.
+            (_, Stage::Silent(silent)) if silent.ended => Poll::Pending,
             (Some(leave), Stage::Silent(..) | Stage::Http1(_)) => leave.poll_turn(cx),
             // What leaves already has had its turn.
             _ => Poll::Pending,
+        }
+    }
+
+    /// Ready when there is a reason to let go of the HTTP server, or of the stream.
+    fn poll_reason(&mut self, cx: &mut Context<'_>) -> Poll<Asked> {
+        match self.poll_turn(cx) {
+            Poll::Ready(turn) => Poll::Ready(Asked::ToMove(turn)),
+            Poll::Pending if matches!(self.stage, Stage::Http1(_)) && self.rest.is_due() => {
+                Poll::Ready(Asked::ToRest)
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
 
@@ -221,22 +266,23 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
         !taken
     }
 
-    /// What becomes of a connection that may move, once it was polled: `turn` is its own, if its server was told to end before
-    /// that. Ready when it is to be polled again, with the turn that it has then.
+    /// What becomes of a connection that may rest or move, once it was polled: `asked` is why its server was told to end
+    /// before that, if it was. Ready when it is to be polled again, with why it has been told then.
     #[inline(never)]
     fn poll_leave(
         &mut self,
-        turn: Option<Turn>,
+        asked: Option<Asked>,
         polled: Poll<Result<(), BoxError>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Turn>, BoxError>> {
-        match (turn, polled) {
-            (Some(turn), Poll::Ready(Ok(()))) => self.depart(turn)?,
+    ) -> Poll<Result<Option<Asked>, BoxError>> {
+        match (asked, polled) {
+            (Some(asked), Poll::Ready(Ok(()))) => self.depart(asked)?,
             // It was in the middle of something after all.
-            (Some(_), Poll::Pending) => self.stay(),
+            (Some(Asked::ToMove(_)), Poll::Pending) => self.stay(),
+            (Some(Asked::ToRest), Poll::Pending) => self.rest.refuse(),
             (None, Poll::Pending) => {
-                let turn = ready!(self.poll_turn(cx));
-                return Poll::Ready(Ok(self.ask_to_end(turn)));
+                let reason = ready!(self.poll_reason(cx));
+                return Poll::Ready(Ok(self.ask_to_end(reason)));
             }
             (_, Poll::Ready(ended)) => ended?,
         }
@@ -245,28 +291,34 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
 
     /// Asks a connection to end that is between two requests. hyper is the judge of that, for only there does it end at
     /// once: when it is polled again, which is next. Where no server is, it goes.
-    fn ask_to_end(&mut self, turn: Turn) -> Option<Turn> {
-        if let Some(leave) = &self.leave {
-            leave.begin();
+    fn ask_to_end(&mut self, asked: Asked) -> Option<Asked> {
+        // For both, until it is known what became of it.
+        self.rest.begin();
+        match (&mut self.stage, asked) {
+            (Stage::Http1(connection), asked) => {
+                Pin::new(&mut **connection).graceful_shutdown();
+                return Some(asked);
+            }
+            (_, Asked::ToMove(turn)) => self.send(turn),
+            (_, Asked::ToRest) => self.rest.settle(),
         }
-        if let Stage::Http1(connection) = &mut self.stage {
-            Pin::new(&mut **connection).graceful_shutdown();
-            return Some(turn);
-        }
-        self.send(turn);
         None
     }
 
-    /// Takes the stream out of its server, which has ended, and sends it: it is silent again, with what the server has read of
-    /// a next request.
-    fn depart(&mut self, turn: Turn) -> Result<(), BoxError> {
+    /// Takes the stream out of its server, which has ended: it is silent again, with what the server has read of a next
+    /// request. Then it rests, or goes.
+    fn depart(&mut self, asked: Asked) -> Result<(), BoxError> {
         if let Stage::Http1(connection) = self.take_stage() {
             let parts = connection.into_parts().ok_or("it was upgraded")?;
             let mut io = parts.io.into_inner();
             io.put_back(&parts.read_buf);
-            self.stage = Stage::Silent(Silent::boxed(io, parts.service));
+            let silent = Silent::boxed(io, parts.service, Some(Protocol::Http1));
+            self.stage = Stage::Silent(silent);
         }
-        self.send(turn);
+        match asked {
+            Asked::ToMove(turn) => self.send(turn),
+            Asked::ToRest => self.rest.settle(),
+        }
         Ok(())
     }
 
@@ -300,7 +352,7 @@ impl<S: HttpService<B>, B: HttpBody> Future for HttpConnection<S, B> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut turn = None;
+        let mut asked = None;
         loop {
             let polled = match &mut self.stage {
                 // In one place only, so that the compiler can have hyper's code in line.
@@ -313,10 +365,11 @@ impl<S: HttpService<B>, B: HttpBody> Future for HttpConnection<S, B> {
                     other => other.map_ok(drop),
                 },
             };
-            if self.leave.is_none() || polled.is_ready() && turn.is_none() {
+            let may_leave = self.leave.is_some() || self.rest.is_due();
+            if asked.is_none() && (polled.is_ready() || !may_leave) {
                 return polled;
             }
-            turn = ready!(self.poll_leave(turn.take(), polled, cx))?;
+            asked = ready!(self.poll_leave(asked, polled, cx))?;
         }
     }
 }

@@ -18,6 +18,9 @@ use super::{
     idle,
 };
 
+/// How long connections have been idle, at the least, that are called so.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// Milliseconds from SIGTERM to the end of the process, with `n` idle connections.
 pub(super) fn idle(contestant: Contestant, n: usize) -> io::Result<Vec<f64>> {
     let (listener, addr) = listener()?;
@@ -25,8 +28,7 @@ pub(super) fn idle(contestant: Contestant, n: usize) -> io::Result<Vec<f64>> {
     // Open elsewhere, the listener would outlive the server, and so would what is in its queue.
     drop(listener);
     let clients = idle::close_when_closed(idle::open(addr, n)?);
-    // The last connections come to rest.
-    thread::sleep(Duration::from_millis(100));
+    thread::sleep(IDLE);
     let began = Instant::now();
     server.signal(Signal::TERM)?;
     server.wait()?;
@@ -53,17 +55,27 @@ pub(super) fn lateness(contestant: Contestant) -> io::Result<Vec<f64>> {
     Ok(vec![millis(answered.elapsed())])
 }
 
-/// Bytes of anonymous memory that one of `n` idle connections holds after a request.
+/// Bytes of anonymous memory that one of `n` idle connections holds after a request: opened as fast as can be, then with
+/// another server a thousand a second.
 pub(super) fn memory(contestant: Contestant, n: usize) -> io::Result<Vec<f64>> {
+    let paces = [Duration::ZERO, Duration::from_millis(1)];
+    paces
+        .map(|pace| memory_opened(contestant, n, pace))
+        .into_iter()
+        .collect()
+}
+
+fn memory_opened(contestant: Contestant, n: usize, pace: Duration) -> io::Result<f64> {
     let (listener, addr) = listener()?;
     let server = contestant.start(&listener, ALONE)?;
     // What the first connections cost is the server's, not theirs.
     let first = idle::open(addr, 100)?;
     let before = server.memory()?;
-    let streams = idle::open(addr, n)?;
+    let streams = idle::open_paced(addr, n, pace)?;
+    thread::sleep(IDLE);
     let each = (server.memory()? as f64 - before as f64) / n as f64;
     drop((first, streams));
-    Ok(vec![each])
+    Ok(each)
 }
 
 pub(super) fn millis(duration: Duration) -> f64 {

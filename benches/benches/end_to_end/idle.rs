@@ -5,15 +5,24 @@ use std::{
     net::{SocketAddr, TcpStream},
     os::fd::AsFd,
     thread,
+    time::{Duration, Instant},
 };
 
 use graceful_benches::wire::{Client, Protocol};
 use rustix::event::epoll::{CreateFlags, Event, EventData, EventFlags, add, create, wait};
 
-/// Opens `n` connections; each has had one answer.
+/// Opens `n` connections, one after the other; each has had one answer.
 pub(super) fn open(addr: SocketAddr, n: usize) -> io::Result<Vec<TcpStream>> {
+    open_paced(addr, n, Duration::ZERO)
+}
+
+/// The same, with no more than one for each `pace`.
+pub(super) fn open_paced(addr: SocketAddr, n: usize, pace: Duration) -> io::Result<Vec<TcpStream>> {
+    let began = Instant::now();
     (0..n)
-        .map(|_| {
+        .map(|at| {
+            let due = began + pace * u32::try_from(at).unwrap_or(u32::MAX);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
             let mut client = Client::connect(addr, Protocol::Http1)?;
             client.request(false)?;
             Ok(client.into_stream())

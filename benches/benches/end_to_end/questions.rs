@@ -26,7 +26,10 @@ const LOAD: &[Metric] = &[
     metric("CPU µs/request", 2, true),
 ];
 const MILLIS: &[Metric] = &[metric("ms", 2, true)];
-const BYTES: &[Metric] = &[metric("bytes", 0, true)];
+const BYTES: &[Metric] = &[
+    metric("bytes, opened at once", 0, true),
+    metric("bytes, a thousand a second", 0, true),
+];
 const RESTART: &[Metric] = &[
     metric("longest without, ms", 1, false),
     metric("longest with, ms", 1, false),
@@ -124,7 +127,7 @@ fn under_load(extent: &Extent) -> [Question; 4] {
 fn idle_drain(extent: &Extent, n: usize) -> Question {
     question(
         &format!("SIGTERM to exit with {n} idle connections"),
-        "keep-alive, each had an answer; no grace for idle connections; the client closes when the server does. hyper and raw \
+        "keep-alive, each had an answer and is idle for a second; no grace for idle connections; the client closes when the server does. hyper and raw \
          epoll just exit",
         MILLIS,
         vec![RAW, OURS, HYPER, HYPER_UTIL, AXUM, AXUM_SERVER, GO],
@@ -159,7 +162,10 @@ fn first_answer(extent: &Extent) -> Question {
 fn memory(n: usize) -> Question {
     question(
         "Memory of an idle HTTP/1 connection",
-        &format!("anonymous memory of the server, by each of {n} connections after a request"),
+        &format!(
+            "anonymous memory of the server, by each of {n} connections that had a request and are idle for a second. Ours come to \
+             rest; what the others need at once is what the allocator has from then on"
+        ),
         BYTES,
         vec![HYPER, OURS, HYPER_UTIL, AXUM, AXUM_SERVER, GO],
         1,

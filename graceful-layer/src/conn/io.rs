@@ -73,7 +73,8 @@ impl<T: Peek> ConnIo<T> {
 
     /// Reads more bytes ahead, and says whether there were any: `false` at the end of the stream.
     ///
-    /// [`ahead`](Self::ahead) shows them, and a later read gives them again: for finding out what the peer speaks.
+    /// [`ahead`](Self::ahead) shows them, and a later read gives them again: for finding out what the peer speaks. They end the
+    /// connection's [`Rest`](super::Rest).
     ///
     /// # Errors
     /// Those of the stream.
@@ -83,6 +84,7 @@ impl<T: Peek> ConnIo<T> {
         ready!(self.poll_stream(cx, &mut buf))?;
         let read = buf.filled();
         self.ahead.append(read);
+        self.cell().end_rest();
         Poll::Ready(Ok(!read.is_empty()))
     }
 

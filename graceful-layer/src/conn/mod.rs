@@ -17,6 +17,7 @@ mod linger;
 mod peek;
 mod peer;
 mod pong;
+mod rest;
 mod state;
 mod waiting;
 
@@ -32,6 +33,7 @@ pub use self::{
     io::ConnIo,
     peek::Peek,
     peer::Peer,
+    rest::Rest,
     state::ConnState,
 };
 use crate::{Graceful, state::Part};
@@ -102,6 +104,12 @@ impl Connection {
     /// Only for a plain stream that speaks HTTP/1: what TLS and HTTP/2 know of a connection does not travel.
     pub fn departure(&self) -> Departure {
         Departure::new(self.part.clone())
+    }
+
+    /// Lets the connection's HTTP server be let go while it is idle, and set up again when something comes: for whoever can
+    /// take the stream out of it. Only for HTTP/1, whose server knows nothing that the next request needs.
+    pub fn rest(&self) -> Rest {
+        Rest::new(self.part.clone())
     }
 
     /// Says that a TLS handshake begins or is over: `Handshaking`, then `New`.

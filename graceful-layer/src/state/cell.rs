@@ -29,6 +29,7 @@ const GOING_AWAY: u32 = 1 << 28;
 const MOVABLE: u32 = 1 << 29;
 /// It was to move and could not: it stays, whatever the orders say, until they say it anew.
 const STAYS: u32 = 1 << 30;
+const RESTS: u32 = 1 << 31;
 
 #[derive(Default)]
 struct Cold {
@@ -158,11 +159,15 @@ impl Cell {
         self.life.fetch_or(GOING_AWAY, Relaxed);
     }
 
-    pub(crate) fn set_handshaking(&self, on: bool) {
+    fn set_life(&self, mark: u32, on: bool) {
         match on {
-            true => self.life.fetch_or(HANDSHAKING, Relaxed),
-            false => self.life.fetch_and(!HANDSHAKING, Relaxed),
+            true => self.life.fetch_or(mark, Relaxed),
+            false => self.life.fetch_and(!mark, Relaxed),
         };
+    }
+
+    pub(crate) fn set_handshaking(&self, on: bool) {
+        self.set_life(HANDSHAKING, on);
         self.touch();
     }
 
@@ -190,14 +195,35 @@ impl Cell {
         self.in_flight() == 0 && self.io.load(Relaxed) & (READ | OWED) == 0
     }
 
+    // Resting.
+
+    /// Whether somebody would let its server go.
+    pub(crate) fn set_rests(&self, on: bool) {
+        self.set_life(RESTS, on);
+    }
+
+    pub(crate) fn rests(&self) -> bool {
+        self.life.load(Relaxed) & (RESTS | HTTP2) == RESTS && !self.has_upload()
+    }
+
+    /// Whether its server is to be let go now. Not while it may still read a body, for then it would end the connection.
+    #[inline]
+    pub(crate) fn is_to_rest(&self) -> bool {
+        self.orders().says(Orders::REST) && self.is_quiet() && !self.has_upload()
+    }
+
+    /// Something has come, or the server could not go.
+    pub(crate) fn end_rest(&self) {
+        if self.orders().says(Orders::REST) {
+            self.change_orders(|old| old & !Orders::REST);
+        }
+    }
+
     // Moving to another process.
 
     /// Whether somebody would carry the connection over.
     pub(crate) fn set_movable(&self, on: bool) {
-        match on {
-            true => self.life.fetch_or(MOVABLE, Relaxed),
-            false => self.life.fetch_and(!MOVABLE, Relaxed),
-        };
+        self.set_life(MOVABLE, on);
     }
 
     pub(crate) fn set_stays(&self) {

@@ -16,6 +16,9 @@ impl Orders {
     /// A successor takes connections that are idle. Independent of the phase.
     pub(crate) const MOVE: u32 = 1 << 19;
 
+    /// Nothing has come for a while: a server can be let go until something does. Only in normal service.
+    pub(crate) const REST: u32 = 1 << 20;
+
     /// Orders of a phase alone. `ramp` is the share of answers, in 255ths, that say close in lame duck.
     pub(crate) const fn new(phase: Phase, ramp: u8) -> Self {
         Self(phase as u32 | (ramp as u32) << 8)

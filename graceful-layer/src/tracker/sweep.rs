@@ -20,6 +20,7 @@ pub(super) struct Sweep {
     handshake: u32,
     first_request: u32,
     head: u32,
+    rest: u32,
 }
 
 impl Sweep {
@@ -31,6 +32,7 @@ impl Sweep {
             handshake: millis(timeouts.handshake),
             first_request: millis(timeouts.first_request),
             head: millis(timeouts.head),
+            rest: millis(timeouts.rest),
         }
     }
 
@@ -44,12 +46,14 @@ impl Sweep {
             handshake: millis(grace.first_request_grace),
             first_request: millis(grace.first_request_grace),
             head: millis(grace.first_request_grace),
+            rest: u32::MAX,
         }
     }
 
     /// What `cell` must be ordered at `now`, if anything.
     pub(super) fn due(&self, cell: &Cell, now: u32) -> Option<u32> {
-        let (since, wait, order) = match cell.state() {
+        let state = cell.state();
+        let (since, wait, order) = match state {
             // It leaves by itself, and its client has not been told to expect anything.
             ConnState::Idle | ConnState::New if cell.moves() => return None,
             ConnState::Idle => (
@@ -63,8 +67,13 @@ impl Sweep {
             ConnState::Active if cell.is_mid_head() => (cell.since(), self.head, Orders::CUT),
             _ => return None,
         };
-        let due = age(now, since.max(self.start)) >= wait && wait < u32::MAX;
-        (due && !cell.orders().says(order)).then_some(order)
+        let is_due = |wait, order| {
+            let due = age(now, since.max(self.start)) >= wait && wait < u32::MAX;
+            (due && !cell.orders().says(order)).then_some(order)
+        };
+        let rest =
+            || is_due(self.rest, Orders::REST).filter(|_| state == ConnState::Idle && cell.rests());
+        is_due(wait, order).or_else(rest)
     }
 
     /// This connection's place in the spread: the same at every sweep.

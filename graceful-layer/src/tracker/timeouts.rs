@@ -17,10 +17,15 @@ pub struct Timeouts {
     pub head: Duration,
     /// Between two requests. Longer than any load balancer keeps its end, or requests are lost.
     pub idle: Duration,
+    /// Between two requests, until an HTTP/1 connection of `graceful-server` rests: its HTTP server is let go, with some 10 kB
+    /// of buffers, and set up again at the next byte. Its client notices nothing. One that has sent more than GET and HEAD
+    /// last does not rest.
+    pub rest: Duration,
 }
 
 impl Default for Timeouts {
-    /// 10 s for a handshake; 30 s for the first byte and for a head; 620 s idle, for load balancers keep their end for up to 600 s.
+    /// 10 s for a handshake; 30 s for the first byte and for a head; 620 s idle, for load balancers keep their end for up to 600 s;
+    /// half a second until it rests.
     ///
     /// # References
     /// [Google Cloud: backend keep-alive timeout](https://cloud.google.com/load-balancing/docs/https#timeout-keepalive-backends)
@@ -30,18 +35,20 @@ impl Default for Timeouts {
             first_request: Duration::from_secs(30),
             head: Duration::from_secs(30),
             idle: Duration::from_secs(620),
+            rest: Duration::from_millis(500),
         }
     }
 }
 
 impl Timeouts {
-    /// Connections may take for ever.
+    /// Connections may take for ever, and never rest.
     pub fn off() -> Self {
         Self {
             handshake: Duration::MAX,
             first_request: Duration::MAX,
             head: Duration::MAX,
             idle: Duration::MAX,
+            rest: Duration::MAX,
         }
     }
 
@@ -66,5 +73,10 @@ impl Timeouts {
     /// Sets [`idle`](Self::idle).
     pub fn with_idle(self, idle: Duration) -> Self {
         Self { idle, ..self }
+    }
+
+    /// Sets [`rest`](Self::rest).
+    pub fn with_rest(self, rest: Duration) -> Self {
+        Self { rest, ..self }
     }
 }

@@ -1,0 +1,57 @@
+//! A connection without its HTTP server, while nothing comes.
+
+use std::fmt;
+
+use crate::state::Part;
+
+/// The permission of one connection to rest. Made by [`Connection::rest`](super::Connection::rest).
+///
+/// In order: [`is_due`](Self::is_due) is looked at after each poll of the HTTP server; when it is, [`begin`](Self::begin)
+/// makes the stream's wrapper outlive its server, which is then asked to end, and gives the wrapper back;
+/// [`settle`](Self::settle) says that it is out. The wrapper's [`poll_read_ahead`](super::ConnIo::poll_read_ahead) waits for
+/// what comes next, and ends the rest.
+///
+/// Dropping it is resting no more.
+pub struct Rest(Part);
+
+impl Rest {
+    pub(super) fn new(part: Part) -> Self {
+        part.cell().set_rests(true);
+        Self(part)
+    }
+
+    /// Whether the connection has been idle for [`Timeouts::rest`](crate::Timeouts::rest), every answer flushed and no byte
+    /// come since. One load while it has not.
+    #[inline]
+    pub fn is_due(&self) -> bool {
+        self.0.cell().is_to_rest()
+    }
+
+    /// From here on shutting the stream down does nothing. For the connection's own task.
+    pub fn begin(&self) {
+        self.0.cell().note_leaving(true);
+    }
+
+    /// The server has let go of the stream, and shutting it down is what it was.
+    pub fn settle(&self) {
+        self.0.cell().note_leaving(false);
+    }
+
+    /// The server goes on, for it was in the middle of something.
+    pub fn refuse(&self) {
+        self.settle();
+        self.0.cell().end_rest();
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.0.cell().set_rests(false);
+    }
+}
+
+impl fmt::Debug for Rest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rest").field("cell", self.0.cell()).finish()
+    }
+}
