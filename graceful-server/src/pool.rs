@@ -26,27 +26,30 @@ struct Shared<F> {
 }
 
 struct State<F> {
-    waiting: Vec<Arc<Desk<F>>>,
+    desks: Vec<Desk<F>>,
+    /// The desks of those that wait, the last one on top; and those that nobody has.
+    waiting: Vec<usize>,
+    free: Vec<usize>,
     over: bool,
 }
 
 /// Where a task that waits gets its next future.
-struct Desk<F> {
-    next: Mutex<Next<F>>,
-    task: Waker,
-}
-
-enum Next<F> {
-    Unknown,
-    Run(F),
+enum Desk<F> {
+    Empty,
+    Waits(Waker),
+    Next(F),
     End,
 }
 
 impl<F> TaskPool<F> {
     /// A pool in which no more than `most` tasks wait.
     pub(crate) fn new(most: usize) -> Self {
-        let (waiting, over) = (Vec::new(), false);
-        let state = Mutex::new(State { waiting, over });
+        let state = Mutex::new(State {
+            desks: Vec::new(),
+            waiting: Vec::new(),
+            free: Vec::new(),
+            over: false,
+        });
         Self(Arc::new(Shared { most, state }))
     }
 }
@@ -54,15 +57,19 @@ impl<F> TaskPool<F> {
 impl<F: Future<Output = ()> + Unpin + Send + 'static> TaskPool<F> {
     /// Runs `future`, in a task that waits or in a new one. All calls have to be made in the same runtime.
     pub(crate) fn run(&self, future: F) {
-        let waiting = lock(&self.0.state).waiting.pop();
-        match waiting {
-            Some(desk) => desk.give(Next::Run(future)),
-            None => drop(tokio::spawn(Task {
-                future: Some(future),
-                desk: None,
-                pool: self.0.clone(),
-            })),
+        let mut state = lock(&self.0.state);
+        if let Some(at) = state.waiting.pop() {
+            let waited = state.put(at, Desk::Next(future));
+            drop(state);
+            waited.wake();
+            return;
         }
+        drop(state);
+        tokio::spawn(Task {
+            future: Some(future),
+            desk: None,
+            pool: self.0.clone(),
+        });
     }
 }
 
@@ -71,51 +78,78 @@ impl<F> Drop for TaskPool<F> {
         let mut state = lock(&self.0.state);
         state.over = true;
         let waiting = mem::take(&mut state.waiting);
+        let ended: Vec<_> = waiting
+            .into_iter()
+            .map(|at| state.put(at, Desk::End))
+            .collect();
         drop(state);
-        for desk in waiting {
-            desk.give(Next::End);
+        ended.into_iter().for_each(Desk::wake);
+    }
+}
+
+impl<F> State<F> {
+    /// Returns what was there. Neither dropped nor woken with the lock held.
+    fn put(&mut self, at: usize, desk: Desk<F>) -> Desk<F> {
+        mem::replace(&mut self.desks[at], desk)
+    }
+
+    fn leave(&mut self, at: usize) -> Desk<F> {
+        self.free.push(at);
+        self.put(at, Desk::Empty)
+    }
+}
+
+impl<F> Desk<F> {
+    fn wake(self) {
+        if let Self::Waits(task) = self {
+            task.wake();
         }
     }
 }
 
 impl<F> Shared<F> {
-    /// Where a task that is done waits; nothing if enough of them do.
-    fn desk(&self, cx: &Context<'_>) -> Option<Arc<Desk<F>>> {
+    /// Has a task that is done wait; not if enough of them do.
+    fn sit_down(&self, cx: &Context<'_>) -> Option<usize> {
         let mut state = lock(&self.state);
         if state.over || state.waiting.len() == self.most {
             return None;
         }
-        let desk = Arc::new(Desk {
-            next: Mutex::new(Next::Unknown),
-            task: cx.waker().clone(),
-        });
-        state.waiting.push(desk.clone());
-        Some(desk)
+        let desk = Desk::Waits(cx.waker().clone());
+        let at = match state.free.pop() {
+            Some(at) => {
+                state.put(at, desk);
+                at
+            }
+            None => {
+                state.desks.push(desk);
+                state.desks.len() - 1
+            }
+        };
+        state.waiting.push(at);
+        Some(at)
     }
 
-    fn forget(&self, desk: &Arc<Desk<F>>) {
-        lock(&self.state)
-            .waiting
-            .retain(|waiting| !Arc::ptr_eq(waiting, desk));
-    }
-}
-
-impl<F> Desk<F> {
-    fn give(&self, next: Next<F>) {
-        *lock(&self.next) = next;
-        self.task.wake_by_ref();
+    /// What there is for the task at this desk, which it leaves then.
+    fn take(&self, at: usize) -> Desk<F> {
+        let mut state = lock(&self.state);
+        match state.desks[at] {
+            Desk::Waits(_) => Desk::Empty,
+            _ => state.leave(at),
+        }
     }
 
-    fn take(&self) -> Next<F> {
-        mem::replace(&mut *lock(&self.next), Next::Unknown)
+    fn forget(&self, at: usize) -> Desk<F> {
+        let mut state = lock(&self.state);
+        state.waiting.retain(|&waiting| waiting != at);
+        state.leave(at)
     }
 }
 
 struct Task<F> {
     /// None while it waits.
     future: Option<F>,
-    /// While it waits, and not longer, for a connection may stay for days.
-    desk: Option<Arc<Desk<F>>>,
+    /// Only while it waits.
+    desk: Option<usize>,
     pool: Arc<Shared<F>>,
 }
 
@@ -125,18 +159,18 @@ impl<F: Future<Output = ()> + Unpin> Future for Task<F> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if let Some(desk) = &this.desk {
-            this.future = match desk.take() {
-                Next::Unknown => return Poll::Pending,
-                Next::Run(future) => Some(future),
-                Next::End => None,
-            };
+        if let Some(at) = this.desk {
+            match this.pool.take(at) {
+                Desk::Empty | Desk::Waits(_) => return Poll::Pending,
+                Desk::Next(future) => this.future = Some(future),
+                Desk::End => {}
+            }
             this.desk = None;
         }
         if let Some(future) = &mut this.future {
             ready!(Pin::new(future).poll(cx));
             this.future = None;
-            this.desk = this.pool.desk(cx);
+            this.desk = this.pool.sit_down(cx);
         }
         match this.desk {
             Some(_) => Poll::Pending,
@@ -148,8 +182,8 @@ impl<F: Future<Output = ()> + Unpin> Future for Task<F> {
 /// A runtime that is shut down drops tasks that wait: what another one runs must not be given to them.
 impl<F> Drop for Task<F> {
     fn drop(&mut self) {
-        if let Some(desk) = &self.desk {
-            self.pool.forget(desk);
+        if let Some(at) = self.desk {
+            drop(self.pool.forget(at));
         }
     }
 }

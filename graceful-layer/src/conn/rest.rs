@@ -10,13 +10,11 @@ use crate::state::Part;
 /// makes the stream's wrapper outlive its server, which is then asked to end, and gives the wrapper back;
 /// [`settle`](Self::settle) says that it is out. The wrapper's [`poll_read_ahead`](super::ConnIo::poll_read_ahead) waits for
 /// what comes next, and ends the rest.
-///
-/// Dropping it is resting no more.
 pub struct Rest(Part);
 
 impl Rest {
     pub(super) fn new(part: Part) -> Self {
-        part.cell().set_rests(true);
+        part.cell().set_rests();
         Self(part)
     }
 
@@ -41,12 +39,6 @@ impl Rest {
     pub fn refuse(&self) {
         self.settle();
         self.0.cell().end_rest();
-    }
-}
-
-impl Drop for Rest {
-    fn drop(&mut self) {
-        self.0.cell().set_rests(false);
     }
 }
 

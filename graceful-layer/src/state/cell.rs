@@ -198,8 +198,8 @@ impl Cell {
     // Resting.
 
     /// Whether somebody would let its server go.
-    pub(crate) fn set_rests(&self, on: bool) {
-        self.set_life(RESTS, on);
+    pub(crate) fn set_rests(&self) {
+        self.set_life(RESTS, true);
     }
 
     pub(crate) fn rests(&self) -> bool {
