@@ -1,6 +1,11 @@
 //! The listeners for operators: served while everything else drains, counted by a tracker of their own (law 7).
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use graceful_layer::{Grace, Timeouts, Tracker};
 use graceful_listener::HandoffListener;
@@ -11,15 +16,18 @@ use crate::{accept::Acceptor, endpoint::Endpoint, http::Http};
 pub(crate) struct Aside {
     acceptor: Acceptor,
     tracker: Tracker,
+    /// No time is kept where there are no listeners.
+    used: bool,
 }
 
 impl Aside {
     pub(crate) fn new(endpoints: Vec<Endpoint>, http: &Http, timeouts: Timeouts) -> Self {
-        let tracker = Tracker::silent();
+        let (tracker, used) = (Tracker::silent(), !endpoints.is_empty());
         tracker.set_timeouts(timeouts);
         Self {
             acceptor: Acceptor::new(endpoints, tracker.clone(), http.clone()),
             tracker,
+            used,
         }
     }
 
@@ -29,8 +37,14 @@ impl Aside {
 
     /// Keeps the time of the connections there. Resolves after [`end`](Self::end) has begun.
     pub(crate) fn watch(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let watched = self.tracker.drain_on(ShutdownSignal::never(), grace());
-        async move { drop(watched.await) }
+        let keep = || self.tracker.drain_on(ShutdownSignal::never(), grace());
+        let watched = self.used.then(keep);
+        async move {
+            match watched {
+                Some(watched) => drop(watched.await),
+                None => pending().await,
+            }
+        }
     }
 
     /// Whether this process accepts there, or another one: a successor, or the predecessor beside this one.
@@ -45,6 +59,9 @@ impl Aside {
 
     /// Takes what is in the queues and finishes what is open, in half a second or so.
     pub(crate) async fn end(&mut self, watched: Pin<&mut impl Future<Output = ()>>) {
+        if !self.used {
+            return;
+        }
         match self.acceptor.is_on() {
             true => _ = self.acceptor.seal(),
             // Whoever is in the queues is the other process's to answer.

@@ -1,7 +1,5 @@
 //! A thread's own share of an arena: its cells, used and free (invariant 3).
 
-use std::sync::OnceLock;
-
 use super::{Arena, Cell};
 use crate::sync::Ordering::*;
 
@@ -54,14 +52,20 @@ impl Shard {
     }
 }
 
-/// Asked once: the answer is read from files, and a server starts with two trackers.
+/// How many shards an arena has: as many as there are processors to run on. A quota of the control group says nothing of
+/// how many threads run at once, and would have to be read from files when a server starts.
 pub(super) fn parallelism() -> usize {
-    static PARALLELISM: OnceLock<usize> = OnceLock::new();
-    *PARALLELISM.get_or_init(|| {
-        std::thread::available_parallelism()
-            .map_or(1, |n| n.get().next_power_of_two())
-            .min(64)
-    })
+    processors().next_power_of_two().min(64)
+}
+
+#[cfg(target_os = "linux")]
+fn processors() -> usize {
+    rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// A small number for this thread, for picking a shard.
