@@ -99,6 +99,38 @@ async fn a_busy_connection_is_answered_first_and_not_told_to_close() {
     answer(&mut busy, "/", ENDS_THERE).await;
 }
 
+/// Its handler does not read it, so hyper gives up the connection: there is nothing that could move.
+#[tokio::test]
+async fn a_body_that_nobody_reads_does_not_travel_and_is_no_request_there() {
+    let mut server = Server::start(&[]).await;
+    let mut unread = Wire::open(server.addr).await;
+    unread
+        .send("GET /slow?ms=700 HTTP/1.1\r\nhost: x\r\ncontent-length: 46\r\n\r\n")
+        .await;
+    server.in_flight(1).await;
+    let old = server.pid;
+    server.signal(Signal::HUP);
+    server.ready(1).await;
+    unread.read_until("\r\n\r\nok\n").await;
+    assert!(ends_or_answers(unread).await, "what came as its body");
+    assert_eq!(support::process::exit(old).await, 0);
+}
+
+/// hyper would give its stream to whoever took up the offer.
+#[tokio::test]
+async fn a_connection_on_which_an_upgrade_was_offered_is_told_to_close() {
+    let mut server = Server::start(&[]).await;
+    let mut offers = Wire::open(server.addr).await;
+    offers
+        .send("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
+        .await;
+    offers.read_until(ENDS_HERE).await;
+    server.signal(Signal::HUP);
+    server.ready(1).await;
+    let last = answer(&mut offers, "/", ENDS_HERE).await;
+    assert!(last.to_lowercase().contains("connection: close"), "{last}");
+}
+
 /// It came in one segment with the request before, so that the old server has read it.
 #[tokio::test]
 async fn what_was_read_of_a_next_request_travels_with_the_connection() {

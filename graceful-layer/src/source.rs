@@ -34,14 +34,45 @@ impl Source {
         cell
     }
 
-    /// Notes what matters for how the connection is closed.
+    /// Notes what matters for how the connection is closed, of a request whose body cannot be asked.
     #[inline]
     pub(crate) fn note<B>(&self, request: &Request<B>) {
+        self.note_with(request, |request| {
+            !matches!(*request.method(), Method::GET | Method::HEAD)
+        });
+    }
+
+    /// The same, where `has_body` knows: asked on HTTP/1 only.
+    #[inline(always)]
+    pub(crate) fn note_with<B>(
+        &self,
+        request: &Request<B>,
+        has_body: impl FnOnce(&Request<B>) -> bool,
+    ) {
         let Self::Connection(part) = self else { return };
         if request.version() == Version::HTTP_2 {
-            part.cell().set_http2();
-        } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return part.cell().set_http2();
+        }
+        if has_body(request) {
             part.cell().note_upload();
         }
+        #[cfg(feature = "hyper")]
+        if !request.extensions().is_empty() {
+            note_offer(part, request);
+        }
+    }
+}
+
+/// hyper keeps the offer of an upgrade for as long as the connection lives, whatever was answered: asked to end, it gives the
+/// stream to whoever would have taken it up.
+#[cfg(feature = "hyper")]
+#[cold]
+fn note_offer<B>(part: &Part, request: &Request<B>) {
+    if request
+        .extensions()
+        .get::<hyper::upgrade::OnUpgrade>()
+        .is_some()
+    {
+        part.cell().keep_server();
     }
 }

@@ -241,6 +241,13 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
         }
     }
 
+    /// Whether an HTTP server is there that may be let go.
+    fn is_due(&self) -> bool {
+        let to_move = |leave: &Leave| leave.is_due();
+        matches!(self.stage, Stage::Http1(_))
+            && (self.rest.is_due() || self.leave.as_deref().is_some_and(to_move))
+    }
+
     /// Ready when there is a reason to let go of the HTTP server, or of the stream.
     fn poll_reason(&mut self, cx: &mut Context<'_>) -> Poll<Asked> {
         match self.poll_turn(cx) {
@@ -267,12 +274,13 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
     }
 
     /// What becomes of a connection that may rest or move, once it was polled: `asked` is why its server was told to end
-    /// before that, if it was. Ready when it is to be polled again, with why it has been told then.
+    /// before that, if it was, and `calm` how many requests had begun when a poll left nothing to do. Ready when it is to be polled again, with why it has been told then.
     #[inline(never)]
     fn poll_leave(
         &mut self,
         asked: Option<Asked>,
         polled: Poll<Result<(), BoxError>>,
+        calm: &mut Option<u64>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Asked>, BoxError>> {
         match (asked, polled) {
@@ -281,6 +289,12 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             (Some(Asked::ToMove(_)), Poll::Pending) => self.stay(),
             (Some(Asked::ToRest), Poll::Pending) => self.rest.refuse(),
             (None, Poll::Pending) => {
+                // Only the next poll tells what becomes of the last request's body: hyper may give up the connection for it,
+                // and ends then as if between two requests.
+                let begun = Some(self.rest.requests());
+                if self.is_due() && mem::replace(calm, begun) != begun {
+                    return Poll::Ready(Ok(None));
+                }
                 let reason = ready!(self.poll_reason(cx));
                 return Poll::Ready(Ok(self.ask_to_end(reason)));
             }
@@ -352,7 +366,7 @@ impl<S: HttpService<B>, B: HttpBody> Future for HttpConnection<S, B> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut asked = None;
+        let (mut asked, mut calm) = (None, None);
         loop {
             let polled = match &mut self.stage {
                 // In one place only, so that the compiler can have hyper's code in line.
@@ -369,7 +383,7 @@ impl<S: HttpService<B>, B: HttpBody> Future for HttpConnection<S, B> {
             if asked.is_none() && (polled.is_ready() || !may_leave) {
                 return polled;
             }
-            asked = ready!(self.poll_leave(asked, polled, cx))?;
+            asked = ready!(self.poll_leave(asked, polled, &mut calm, cx))?;
         }
     }
 }

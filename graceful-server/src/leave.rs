@@ -44,6 +44,10 @@ impl Leave {
         }
     }
 
+    pub(crate) fn is_due(&self) -> bool {
+        self.departure.is_due()
+    }
+
     /// Ready when the connection is to go this instant. It is asked after each poll of the server, so that what
     /// is known of the connection is what the server has made of it.
     pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {

@@ -203,6 +203,45 @@ async fn a_body_that_is_still_read_keeps_its_connection_awake_and_open() {
     server.stopped().await;
 }
 
+#[tokio::test]
+async fn a_connection_on_which_an_upgrade_was_offered_stays_open() {
+    let _alone = ALONE.lock().await;
+    let before = Before::now();
+    let (server, mut clients) = idle(app(), Duration::ZERO).await;
+    let mut offers = server.connect("").await;
+    let head = b"GET / HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n";
+    ask(&mut offers, head).await;
+    all_idle(&server, MANY + 1).await;
+    // They become idle after it, and rest.
+    for client in &mut clients {
+        ask(client, GET).await;
+    }
+    before.until_at_rest().await;
+    ask(&mut offers, GET).await;
+    server.stopped().await;
+}
+
+/// hyper gives up a connection for it, after the answer: what comes then must not be taken for a request.
+#[tokio::test]
+async fn a_body_that_nobody_reads_is_not_served_as_a_request() {
+    let unread = b"GET / HTTP/1.1\r\nhost: test\r\ncontent-length: 33\r\n\r\n";
+    let _alone = ALONE.lock().await;
+    let (server, mut clients) = idle(app(), Duration::ZERO).await;
+    let mut client = clients.remove(0);
+    // When it rests, what hyper has read of a next request is seen.
+    ask(&mut client, &[GET, &unread[..1]].concat()).await;
+    let seen = || server.tracker.counts().of(ConnState::Active) == 1;
+    until("half a head", seen).await;
+    ask(&mut client, &unread[1..]).await;
+    let _ = client.write_all(GET).await;
+    let mut answer = Vec::new();
+    let end = timeout(BOUND, client.read_to_end(&mut answer)).await;
+    // A reset is an end as well.
+    let _ = end.expect("an end in time");
+    assert_eq!(String::from_utf8_lossy(&answer), "");
+    server.stopped().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_is_lost_that_comes_in_the_instant_of_the_rest() {
     let _alone = ALONE.lock().await;

@@ -6,7 +6,8 @@ use crate::state::Part;
 
 /// The permission of one connection to move to the successor. Made by [`Connection::departure`](super::Connection::departure).
 ///
-/// In order: [`is_due`](Self::is_due) is looked at after each poll of the HTTP server; when it is, [`begin`](Self::begin)
+/// In order: [`is_due`](Self::is_due) is looked at after each poll of the HTTP server; when it is after two polls with no request
+/// between them, for the reason that [`Rest`](super::Rest) has as well, [`begin`](Self::begin)
 /// makes the stream's wrapper outlive its server, which is then ended, and gives back the wrapper and what it had
 /// read and not understood. The stream and those bytes travel. If they cannot, [`stay`](Self::stay) makes
 /// the connection one like all others, and [`ConnIo::put_back`](super::ConnIo::put_back) gives the bytes to a new server.

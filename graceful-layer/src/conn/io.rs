@@ -73,8 +73,7 @@ impl<T: Peek> ConnIo<T> {
 
     /// Reads more bytes ahead, and says whether there were any: `false` at the end of the stream.
     ///
-    /// [`ahead`](Self::ahead) shows them, and a later read gives them again: for finding out what the peer speaks. They end the
-    /// connection's [`Rest`](super::Rest).
+    /// [`ahead`](Self::ahead) shows them, and a later read gives them again: for finding out what the peer speaks.
     ///
     /// # Errors
     /// Those of the stream.
@@ -84,7 +83,6 @@ impl<T: Peek> ConnIo<T> {
         ready!(self.poll_stream(cx, &mut buf))?;
         let read = buf.filled();
         self.ahead.append(read);
-        self.cell().end_rest();
         Poll::Ready(Ok(!read.is_empty()))
     }
 

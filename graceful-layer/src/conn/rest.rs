@@ -6,10 +6,13 @@ use crate::state::Part;
 
 /// The permission of one connection to rest. Made by [`Connection::rest`](super::Connection::rest).
 ///
-/// In order: [`is_due`](Self::is_due) is looked at after each poll of the HTTP server; when it is, [`begin`](Self::begin)
-/// makes the stream's wrapper outlive its server, which is then asked to end, and gives the wrapper back;
-/// [`settle`](Self::settle) says that it is out. The wrapper's [`poll_read_ahead`](super::ConnIo::poll_read_ahead) waits for
-/// what comes next, and ends the rest.
+/// In order: [`is_due`](Self::is_due) is looked at after each poll of the HTTP server. When it is after two polls with no
+/// [request](Self::requests) between them, [`begin`](Self::begin) makes the stream's wrapper outlive its server, which is then
+/// asked to end, and gives the wrapper back; [`settle`](Self::settle) says that it is out. The wrapper's
+/// [`poll_read_ahead`](super::ConnIo::poll_read_ahead) waits for what comes next, which ends the rest.
+///
+/// One poll is not enough: a server may have answered a request in it whose body it then gives up, and with it the
+/// connection; it ends like one that was idle.
 pub struct Rest(Part);
 
 impl Rest {
@@ -19,10 +22,15 @@ impl Rest {
     }
 
     /// Whether the connection has been idle for [`Timeouts::rest`](crate::Timeouts::rest), every answer flushed and no byte
-    /// come since. One load while it has not.
+    /// come since. Never after an upgrade was offered on it. One load while it has not.
     #[inline]
     pub fn is_due(&self) -> bool {
         self.0.cell().is_to_rest()
+    }
+
+    /// Requests begun on the connection.
+    pub fn requests(&self) -> u64 {
+        self.0.cell().begun()
     }
 
     /// From here on shutting the stream down does nothing. For the connection's own task.

@@ -209,14 +209,20 @@ impl Cell {
     /// Whether its server is to be let go now. Not while it may still read a body, for then it would end the connection.
     #[inline]
     pub(crate) fn is_to_rest(&self) -> bool {
-        self.orders().says(Orders::REST) && self.is_quiet() && !self.has_upload()
+        self.orders().says(Orders::REST) && self.rests() && self.is_quiet()
     }
 
     /// Something has come, or the server could not go.
+    #[inline]
     pub(crate) fn end_rest(&self) {
         if self.orders().says(Orders::REST) {
             self.change_orders(|old| old & !Orders::REST);
         }
+    }
+
+    /// Its server cannot be let go any more: it neither rests nor moves.
+    pub(crate) fn keep_server(&self) {
+        self.life.fetch_and(!(RESTS | MOVABLE), Relaxed);
     }
 
     // Moving to another process.

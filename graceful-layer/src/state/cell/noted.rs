@@ -28,6 +28,7 @@ impl Cell {
         if self.io.load(Relaxed) & READ == 0 && self.in_flight() == 0 && !self.is_http2() {
             self.io.store(self.io.load(Relaxed) | READ, Relaxed);
             self.touch();
+            self.end_rest();
         }
     }
 
