@@ -34,26 +34,15 @@ impl Source {
         cell
     }
 
-    /// Notes what matters for how the connection is closed, of a request whose body cannot be asked.
+    /// Notes what matters for how the connection is closed.
     #[inline]
     pub(crate) fn note<B>(&self, request: &Request<B>) {
-        self.note_with(request, |request| {
-            !matches!(*request.method(), Method::GET | Method::HEAD)
-        });
-    }
-
-    /// The same, where `has_body` knows: asked on HTTP/1 only.
-    #[inline(always)]
-    pub(crate) fn note_with<B>(
-        &self,
-        request: &Request<B>,
-        has_body: impl FnOnce(&Request<B>) -> bool,
-    ) {
         let Self::Connection(part) = self else { return };
         if request.version() == Version::HTTP_2 {
             return part.cell().set_http2();
         }
-        if has_body(request) {
+        // Who sends one with GET cannot be asked for less than 50 instructions a request.
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
             part.cell().note_upload();
         }
         #[cfg(feature = "hyper")]

@@ -42,12 +42,13 @@ enum Desk<F> {
 }
 
 impl<F> TaskPool<F> {
-    /// A pool in which no more than `most` tasks wait.
+    /// A pool in which no more than `most` tasks wait. Their desks are there before any connection is, for between those the
+    /// allocator has a harder time.
     pub(crate) fn new(most: usize) -> Self {
         let state = Mutex::new(State {
-            desks: Vec::new(),
-            waiting: Vec::new(),
-            free: Vec::new(),
+            desks: Vec::with_capacity(most),
+            waiting: Vec::with_capacity(most),
+            free: Vec::with_capacity(most),
             over: false,
         });
         Self(Arc::new(Shared { most, state }))

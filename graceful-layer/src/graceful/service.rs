@@ -58,9 +58,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
-        let cell = self.source.count_in();
-        self.source.note(&request);
-        let head = Head::of(&request, cell);
+        let head = begin(&self.source, &request);
         ResponseFuture::new(self.inner.call(request), head)
     }
 }
@@ -70,7 +68,6 @@ where
 impl<S, ReqB, ResB> hyper::service::Service<Request<ReqB>> for Graceful<S>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>> + Clone,
-    ReqB: Body,
     ResB: Body,
 {
     type Response = Response<ResponseBody<ResB>>;
@@ -101,8 +98,13 @@ fn call_later<S: Service<Req> + Clone, Req>(
 /// Apart, for otherwise the compiler takes more moves of the request to get it to its handler.
 #[cfg(feature = "hyper")]
 #[inline(never)]
-fn begin_apart<B: Body>(source: &Source, request: &Request<B>) -> Head {
+fn begin_apart<B>(source: &Source, request: &Request<B>) -> Head {
+    begin(source, request)
+}
+
+#[inline(always)]
+fn begin<B>(source: &Source, request: &Request<B>) -> Head {
     let cell = source.count_in();
-    source.note_with(request, |request| !request.body().is_end_stream());
+    source.note(request);
     Head::of(request, cell)
 }
