@@ -226,7 +226,7 @@ impl Serve {
         self
     }
 
-    /// How long connections may take in normal service.
+    /// How long connections may take in normal service, and when idle ones come to rest ([`Timeouts::rest`]).
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
         self
@@ -258,7 +258,7 @@ impl Serve {
     /// first, without `Connection: close`, and go then. Clients see none of it; their next request is answered by the
     /// new process. The new process has to say the same of itself, or connections are closed as without this.
     ///
-    /// What is not covered: HTTP/2 and upgraded connections, which end as in any drain. And
+    /// What is not covered: HTTP/2, and connections on which an upgrade was offered, taken up or not; they end as in any drain. And
     /// wherever a connection cannot be carried over, because the successor is gone, out of descriptors, or does not
     /// listen on that socket, it is closed politely here, without losing a request.
     ///

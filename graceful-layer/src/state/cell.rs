@@ -221,6 +221,7 @@ impl Cell {
     }
 
     /// Its server cannot be let go any more: it neither rests nor moves.
+    #[cfg(feature = "hyper")]
     pub(crate) fn keep_server(&self) {
         self.life.fetch_and(!(RESTS | MOVABLE), Relaxed);
     }

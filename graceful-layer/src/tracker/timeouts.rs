@@ -19,7 +19,7 @@ pub struct Timeouts {
     pub idle: Duration,
     /// Between two requests, until an HTTP/1 connection of `graceful-server` rests: its HTTP server is let go, with some 10 kB
     /// of buffers, and set up again at the next byte. Its client notices nothing. One that has sent more than GET and HEAD
-    /// last does not rest.
+    /// last does not rest, nor one on which an upgrade was offered.
     pub rest: Duration,
 }
 
