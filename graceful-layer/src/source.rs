@@ -41,7 +41,7 @@ impl Source {
         if request.version() == Version::HTTP_2 {
             return part.cell().set_http2();
         }
-        // Who sends one with GET cannot be asked for less than 50 instructions a request.
+        // Whether a GET has a body is not looked at: that costs each request 50 instructions.
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             part.cell().note_upload();
         }

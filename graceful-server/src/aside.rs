@@ -35,7 +35,8 @@ impl Aside {
         self.acceptor.listeners()
     }
 
-    /// Keeps the time of the connections there. Resolves after [`end`](Self::end) has begun.
+    /// Keeps the time of the connections there. Resolves after [`end`](Self::end) has begun; never
+    /// if there are no listeners.
     pub(crate) fn watch(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let keep = || self.tracker.drain_on(ShutdownSignal::never(), grace());
         let watched = self.used.then(keep);

@@ -127,8 +127,8 @@ impl<S> Silent<S> {
         })
     }
 
-    /// Finishes the handshake, if there is one, and reads until it is clear what is spoken: `None` if nothing ever was, and
-    /// the stream is closed.
+    /// Finishes the handshake, if there is one, and reads until it is clear what is spoken: `None` if the stream ended with
+    /// nothing unread, and is closed.
     fn poll_spoken(
         &mut self,
         protocol: Protocol,
@@ -147,7 +147,12 @@ impl<S> Silent<S> {
             match spoken.detect(ahead, self.ended) {
                 Some(spoken) if !ahead.is_empty() => return Poll::Ready(Ok(Some(spoken))),
                 _ if self.ended => break,
-                _ => self.ended = !ready!(io.poll_read_ahead(cx))?,
+                _ => match ready!(io.poll_read_ahead(cx)) {
+                    Ok(more) => self.ended = !more,
+                    // As hyper takes it between two requests.
+                    Err(_) if self.known.is_some() => self.ended = true,
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                },
             }
         }
         ready!(Pin::new(io).poll_shutdown(cx))?;
@@ -233,8 +238,6 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
     /// Ready when the connection is to go to the successor this instant.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         match (&mut self.leave, &self.stage) {
-            // What is being closed goes nowhere.
-            (_, Stage::Silent(silent)) if silent.ended => Poll::Pending,
             (Some(leave), Stage::Silent(..) | Stage::Http1(_)) => leave.poll_turn(cx),
             // What leaves already has had its turn.
             _ => Poll::Pending,
@@ -274,7 +277,8 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
     }
 
     /// What becomes of a connection that may rest or move, once it was polled: `asked` is why its server was told to end
-    /// before that, if it was, and `calm` how many requests had begun when a poll left nothing to do. Ready when it is to be polled again, with why it has been told then.
+    /// before that, if it was; `calm`, how many requests had begun at the last poll that left nothing to do. Ready when it is to
+    /// be polled again, with why its server has been told to end then.
     #[inline(never)]
     fn poll_leave(
         &mut self,

@@ -130,12 +130,13 @@ impl<F> Shared<F> {
         Some(at)
     }
 
-    /// What there is for the task at this desk, which it leaves then.
-    fn take(&self, at: usize) -> Desk<F> {
+    /// What there is for the task at this desk, which it leaves then; nothing yet if it was woken by something else. Its waker
+    /// stays as it is, for tokio's is one and the same.
+    fn take(&self, at: usize) -> Option<Desk<F>> {
         let mut state = lock(&self.state);
         match state.desks[at] {
-            Desk::Waits(_) => Desk::Empty,
-            _ => state.leave(at),
+            Desk::Waits(_) => None,
+            _ => Some(state.leave(at)),
         }
     }
 
@@ -161,10 +162,11 @@ impl<F: Future<Output = ()> + Unpin> Future for Task<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if let Some(at) = this.desk {
-            match this.pool.take(at) {
-                Desk::Empty | Desk::Waits(_) => return Poll::Pending,
-                Desk::Next(future) => this.future = Some(future),
-                Desk::End => {}
+            let Some(desk) = this.pool.take(at) else {
+                return Poll::Pending;
+            };
+            if let Desk::Next(future) = desk {
+                this.future = Some(future);
             }
             this.desk = None;
         }

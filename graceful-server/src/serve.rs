@@ -333,7 +333,8 @@ impl Serve {
         self
     }
 
-    /// Changes hyper's settings for HTTP/1.
+    /// Changes hyper's settings for HTTP/1. Limits on time are [`timeouts`](Self::timeouts): a `header_read_timeout` of hyper's ends
+    /// connections unannounced, and does not run while they rest.
     pub fn http1(mut self, change: impl FnOnce(&mut http1::Builder)) -> Self {
         change(&mut self.http.http1);
         self

@@ -97,7 +97,7 @@ async fn hello(client: &mut TcpStream) {
 async fn an_idle_connection_gives_its_buffers_back_and_goes_on_all_the_same() {
     let _alone = ALONE.lock().await;
     let before = Before::now();
-    let (server, mut clients) = idle(app(), Duration::from_secs(1)).await;
+    let (server, mut clients) = idle(app(), Duration::from_secs(3)).await;
     for _ in 0..2 {
         assert!(before.are_awake());
         before.until_at_rest().await;
@@ -240,6 +240,29 @@ async fn a_body_that_nobody_reads_is_not_served_as_a_request() {
     let _ = end.expect("an end in time");
     assert_eq!(String::from_utf8_lossy(&answer), "");
     server.stopped().await;
+}
+
+/// Nor while the connection is lingered on, which looks as if it were idle.
+#[tokio::test]
+async fn what_comes_after_the_end_of_a_connection_is_read_and_forgotten() {
+    let _alone = ALONE.lock().await;
+    let app = app().route("/unread", post(|| async { "hello" }));
+    let (server, _clients) = idle(app, Duration::ZERO).await;
+    let mut upload = server.connect("").await;
+    ask(
+        &mut upload,
+        b"POST /unread HTTP/1.1\r\nhost: test\r\ncontent-length: 9999\r\n\r\n",
+    )
+    .await;
+    // Over many of the walks in which all are looked at.
+    for _ in 0..12 {
+        sleep(Duration::from_millis(50)).await;
+        upload.write_all(GET).await.unwrap();
+    }
+    assert_eq!(read_all(&mut upload).await.unwrap(), "");
+    drop(upload);
+    let report = server.stopped().await;
+    assert_eq!(report.requests, MANY as u64 + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -380,6 +380,8 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
             // Its server lets go of it, but nobody closes it.
             return Poll::Ready(Ok(()));
         }
+        // What is lingered on looks idle, and what still comes is nobody's request.
+        self.cell().keep_server();
         if !self.is_lingering() {
             if self.must_linger() && self.is_settled() {
                 // The close that follows tells the peer as much as a shutdown, in one step.

@@ -197,7 +197,7 @@ impl Cell {
 
     // Resting.
 
-    /// Whether somebody would let its server go.
+    /// Somebody would let its server go.
     pub(crate) fn set_rests(&self) {
         self.set_life(RESTS, true);
     }
@@ -206,7 +206,8 @@ impl Cell {
         self.life.load(Relaxed) & (RESTS | HTTP2) == RESTS && !self.has_upload()
     }
 
-    /// Whether its server is to be let go now. Not while it may still read a body, for then it would end the connection.
+    /// Whether its server is to be let go now. Not while the server may still read a body: asked to end, it would close the
+    /// connection.
     #[inline]
     pub(crate) fn is_to_rest(&self) -> bool {
         self.orders().says(Orders::REST) && self.rests() && self.is_quiet()
@@ -221,7 +222,6 @@ impl Cell {
     }
 
     /// Its server cannot be let go any more: it neither rests nor moves.
-    #[cfg(feature = "hyper")]
     pub(crate) fn keep_server(&self) {
         self.life.fetch_and(!(RESTS | MOVABLE), Relaxed);
     }

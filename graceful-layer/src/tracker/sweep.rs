@@ -71,8 +71,9 @@ impl Sweep {
             let due = age(now, since.max(self.start)) >= wait && wait < u32::MAX;
             (due && !cell.orders().says(order)).then_some(order)
         };
-        let rest =
-            || is_due(self.rest, Orders::REST).filter(|_| state == ConnState::Idle && cell.rests());
+        let may_rest =
+            || state == ConnState::Idle && cell.rests() && !cell.orders().says(Orders::CLOSE);
+        let rest = || is_due(self.rest, Orders::REST).filter(|_| may_rest());
         is_due(wait, order).or_else(rest)
     }
 

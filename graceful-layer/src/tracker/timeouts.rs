@@ -17,9 +17,11 @@ pub struct Timeouts {
     pub head: Duration,
     /// Between two requests. Longer than any load balancer keeps its end, or requests are lost.
     pub idle: Duration,
-    /// Between two requests, until an HTTP/1 connection of `graceful-server` rests: its HTTP server is let go, with some 10 kB
-    /// of buffers, and set up again at the next byte. Its client notices nothing. One that has sent more than GET and HEAD
-    /// last does not rest, nor one on which an upgrade was offered.
+    /// Between two requests, until an HTTP/1 connection of `graceful-server` rests, a tenth of a second more or less: its HTTP
+    /// server is let go, with some 10 kB of buffers, and set up again at the next byte. Its client notices nothing. One whose last
+    /// request was neither GET nor HEAD does not rest, nor one that has asked for an upgrade, even in vain.
+    ///
+    /// hyper's own `header_read_timeout`, if you set it, is no limit between two requests then: that is [`idle`](Self::idle).
     pub rest: Duration,
 }
 

@@ -58,13 +58,12 @@ pub(super) fn parallelism() -> usize {
     processors().next_power_of_two().min(64)
 }
 
-#[cfg(target_os = "linux")]
 fn processors() -> usize {
-    rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn processors() -> usize {
+    // It fails where there are more of them than rustix has place for.
+    #[cfg(target_os = "linux")]
+    if let Ok(set) = rustix::thread::sched_getaffinity(None) {
+        return set.count() as usize;
+    }
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
