@@ -244,20 +244,20 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
         }
     }
 
-    /// Whether an HTTP server is there that may be let go.
-    fn is_due(&self) -> bool {
-        let to_move = |leave: &Leave| leave.is_due();
-        matches!(self.stage, Stage::Http1(_))
-            && (self.rest.is_due() || self.leave.as_deref().is_some_and(to_move))
+    fn is_to_rest(&self) -> bool {
+        matches!(self.stage, Stage::Http1(_)) && self.rest.is_due()
+    }
+
+    fn is_to_move(&self) -> bool {
+        let due = self.leave.as_deref().is_some_and(Leave::is_due);
+        matches!(self.stage, Stage::Http1(_)) && due
     }
 
     /// Ready when there is a reason to let go of the HTTP server, or of the stream.
     fn poll_reason(&mut self, cx: &mut Context<'_>) -> Poll<Asked> {
         match self.poll_turn(cx) {
             Poll::Ready(turn) => Poll::Ready(Asked::ToMove(turn)),
-            Poll::Pending if matches!(self.stage, Stage::Http1(_)) && self.rest.is_due() => {
-                Poll::Ready(Asked::ToRest)
-            }
+            Poll::Pending if self.is_to_rest() => Poll::Ready(Asked::ToRest),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -295,9 +295,11 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             (None, Poll::Pending) => {
                 // Only the next poll tells what becomes of the last request's body: hyper may give up the connection for it,
                 // and ends then as if between two requests.
-                let begun = Some(self.rest.requests());
-                if self.is_due() && mem::replace(calm, begun) != begun {
-                    return Poll::Ready(Ok(None));
+                if self.is_to_rest() || self.is_to_move() {
+                    let begun = Some(self.rest.requests());
+                    if mem::replace(calm, begun) != begun {
+                        return Poll::Ready(Ok(None));
+                    }
                 }
                 let reason = ready!(self.poll_reason(cx));
                 return Poll::Ready(Ok(self.ask_to_end(reason)));
@@ -310,16 +312,15 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
     /// Asks a connection to end that is between two requests. hyper is the judge of that, for only there does it end at
     /// once: when it is polled again, which is next. Where no server is, it goes.
     fn ask_to_end(&mut self, asked: Asked) -> Option<Asked> {
-        // For both, until it is known what became of it.
-        self.rest.begin();
-        match (&mut self.stage, asked) {
-            (Stage::Http1(connection), asked) => {
-                Pin::new(&mut **connection).graceful_shutdown();
-                return Some(asked);
-            }
-            (_, Asked::ToMove(turn)) => self.send(turn),
-            (_, Asked::ToRest) => self.rest.settle(),
+        match (&asked, &self.leave) {
+            (Asked::ToMove(_), Some(leave)) => leave.begin(),
+            _ => self.rest.begin(),
         }
+        if let Stage::Http1(connection) = &mut self.stage {
+            Pin::new(&mut **connection).graceful_shutdown();
+            return Some(asked);
+        }
+        self.go(asked);
         None
     }
 
@@ -333,11 +334,16 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             let silent = Silent::boxed(io, parts.service, Some(Protocol::Http1));
             self.stage = Stage::Silent(silent);
         }
+        self.go(asked);
+        Ok(())
+    }
+
+    /// No server has the stream.
+    fn go(&mut self, asked: Asked) {
         match asked {
             Asked::ToMove(turn) => self.send(turn),
             Asked::ToRest => self.rest.settle(),
         }
-        Ok(())
     }
 
     fn send(&mut self, turn: Turn) {

@@ -71,6 +71,11 @@ impl Leave {
         }
     }
 
+    /// The HTTP server is about to let go of the stream.
+    pub(crate) fn begin(&self) {
+        self.departure.begin();
+    }
+
     /// The successor has it.
     pub(crate) fn gone(&self) {
         log::moved(self.departure.id());
