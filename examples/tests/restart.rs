@@ -213,6 +213,21 @@ async fn one_successor_at_a_time() {
     assert_eq!(get(server.addr, "/").await.generation, Some(1));
 }
 
+/// Whoever sends it has deployed something that the successor under way may not have read, and hears of no refusal.
+#[tokio::test]
+async fn a_signal_during_a_restart_is_done_after_it() {
+    let mut server = Server::start(&["--start-delay", "1s"]).await;
+    let first = server.pid;
+    server.signal(Signal::HUP);
+    until("a successor", async || has_child(first)).await;
+    signal(first, Signal::HUP);
+    signal(first, Signal::HUP);
+    server.ready(1).await;
+    server.ready(2).await;
+    assert_eq!(get(server.addr, "/").await.generation, Some(2));
+    assert_eq!(server.process.exit().await, 0);
+}
+
 #[tokio::test]
 async fn a_stop_rolls_a_successor_back_that_is_not_ready() {
     let server = Server::start(&["--start-delay", "2s"]).await;

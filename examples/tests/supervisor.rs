@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fs;
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -85,6 +86,28 @@ async fn a_worker_that_fails_to_start_changes_nothing() {
     loops.stop().await.assert_all_answered();
     gone(worker).await;
     assert_eq!(zombies(supervisor), 0);
+}
+
+/// Whoever sends it has deployed something meanwhile: here what mends the worker under way.
+#[tokio::test]
+async fn a_signal_while_a_worker_is_started_is_done_after_it() {
+    let deployed = Deployed::new();
+    let mut server = supervised_program(&deployed.path, &[]).await;
+    let supervisor = server.process.first;
+    let go = deployed.folder.join("go");
+    let waits = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
+    let help = "[ \"$1\" = --help ] && exit 0";
+    deployed.put_script(&format!("{help}\n{waits}\nexit 7"));
+    signal(supervisor, Signal::HUP);
+    until("the next worker is being started", async || {
+        children(supervisor).len() == 2
+    })
+    .await;
+    deployed.put(Path::new(BINARY));
+    signal(supervisor, Signal::HUP);
+    fs::write(&go, "").unwrap();
+    server.process.logged(1, "no new worker").await;
+    server.ready(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -133,6 +133,8 @@ struct Server {
     on_serving: Option<Box<dyn FnMut() + Send>>,
     successor: SuccessorBuilder,
     attempts: JoinSet<Attempt>,
+    /// A signal asked for a restart while one was under way: it is done after that, whoever serves then.
+    again: bool,
     /// Restarts that the supervisor of this process was asked for: their outcome is heard while this process drains.
     asked: JoinSet<()>,
     handover: Option<Handover>,
@@ -177,6 +179,7 @@ impl Server {
             on_serving: None,
             successor,
             attempts,
+            again: false,
             asked: JoinSet::new(),
             handover,
             left: None,
@@ -214,7 +217,10 @@ impl Server {
 
     /// The drain has begun: no more accepts, and no successor that is not there yet.
     fn seal(&mut self) {
-        self.attempts.abort_all();
+        // Those there are after a hand-over were too late, and end by themselves, with the answer that is so.
+        if self.handover.is_none() {
+            self.attempts.abort_all();
+        }
         // Of one that was not over yet it is not known who accepts. Its end is heard next, and calls this again.
         let undecided = !self.sealing && !self.attempts.is_empty();
         // A successor that serves beside this one is dismissed with it: the service is to stop.

@@ -165,6 +165,9 @@ impl Serve {
     }
 
     /// Hands over to a successor at every signal of this kind.
+    ///
+    /// One that comes while a restart is under way is done after it, so that what was deployed meanwhile is served: by
+    /// the successor, or by this process if the restart failed. Several are one.
     pub fn restart_on(mut self, kind: SignalKind) -> Self {
         self.restart_kinds.push((kind, false));
         self

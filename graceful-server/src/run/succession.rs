@@ -30,12 +30,16 @@ pub(super) enum Outcome {
 
 impl Server {
     /// Has a successor, started or adopted in a task of its own, or lets the one beside go on alone. Meanwhile the next
-    /// attempt fails as busy.
+    /// attempt fails as busy, but that of a signal, whose sender would not hear of it: it waits for the outcome.
     pub(super) fn attempt(&mut self, candidate: Option<Candidate>, ask: Ask) {
         let Ask { beside, reply } = ask;
-        if let Some(handover) = &self.handover {
-            // A signal that came to the wrong process.
-            if candidate.is_none() && reply.is_none() && !beside {
+        if candidate.is_none() && reply.is_none() && !beside {
+            if !self.attempts.is_empty() {
+                self.again = true;
+                return;
+            }
+            // It came to the wrong process.
+            if let Some(handover) = &self.handover {
                 return handover.forward();
             }
         }
@@ -129,6 +133,13 @@ impl Server {
     }
 
     pub(super) fn attempted(&mut self, attempt: Result<Attempt, JoinError>) {
+        self.conclude(attempt);
+        if self.attempts.is_empty() && std::mem::take(&mut self.again) {
+            self.attempt(None, Ask::RESTART);
+        }
+    }
+
+    fn conclude(&mut self, attempt: Result<Attempt, JoinError>) {
         // One that was aborted has rolled back, and dropped its reply, which says that the server is stopping.
         let Ok(Attempt {
             outcome,

@@ -25,7 +25,8 @@ use self::backoff::Backoff;
 ///    ([`SuccessorBuilder::state`], its TLS session keys among it). Once it is ready it takes over, and the old one hands
 ///    over to it as without a supervisor: idle connections [move](crate::Serve::move_idle_connections), the rest drains,
 ///    and if the new one dies meanwhile the old one serves again. Nobody is refused; if the new one fails, nothing has
-///    changed. A worker that is itself asked to restart passes that on to here, and hears what becomes of it.
+///    changed. A worker that is itself asked to restart passes that on to here, and hears what becomes of it. A SIGHUP that
+///    comes meanwhile is done afterwards.
 /// 3. If the worker crashes, the next one is started after a pause: 100 ms after the first crash, twice as long after
 ///    each further one, 30 s at the most, and from the beginning once a worker has served for 30 s
 ///    ([`backoff`](Self::backoff)). A worker that does not become ready counts as one that crashed. The

@@ -84,6 +84,8 @@ struct Run {
     manager: Manager,
     generation: u32,
     attempt: Option<Attempt>,
+    /// A signal asked for a restart meanwhile: it is done after that.
+    again: bool,
     /// The worker's request that it answers.
     asked: Option<RestartRequest>,
     examination: Option<Examination>,
@@ -104,6 +106,7 @@ impl Run {
             workers,
             manager: Manager::from_env(),
             attempt: None,
+            again: false,
             asked: None,
             examination: None,
             retry: None,
@@ -156,8 +159,12 @@ impl Run {
         }));
     }
 
-    /// `asked` is whoever waits for the outcome.
+    /// `asked` is whoever waits for the outcome. Nobody does with a signal, which is not refused for one that is under way.
     fn restart(&mut self, asked: Option<RestartRequest>) {
+        if self.attempt.is_some() && asked.is_none() {
+            self.again = true;
+            return;
+        }
         let refusal = match self.stopping {
             true => Some("the service is stopping"),
             false => self
@@ -183,6 +190,13 @@ impl Run {
 
     fn attempted(&mut self, outcome: Outcome) {
         self.attempt = None;
+        self.conclude(outcome);
+        if std::mem::take(&mut self.again) {
+            self.restart(None);
+        }
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
         let asked = self.asked.take();
         match outcome {
             Ok(worker) => {
