@@ -238,6 +238,60 @@ async fn the_extractor_needs_the_layer() {
     assert_eq!(without.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
+/// Also what its own maker of services knows of a connection gets through.
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn around_a_router_all_that_it_answers_is_counted() {
+    use std::net::SocketAddr;
+
+    use axum::{Router, extract::ConnectInfo, routing::get};
+    use http_body_util::BodyExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let graceful = GracefulLayer::new();
+    let tracker = graceful.tracker().clone();
+    let peer = |ConnectInfo(peer): ConnectInfo<SocketAddr>, drain: Drain| async move {
+        format!("{peer} {}", drain.tracker().phase().as_str())
+    };
+    let app = Router::new().route("/", get(peer));
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = axum::serve(listener, graceful.around(app)).with_graceful_shutdown(tracker.told());
+    let server = tokio::spawn(server.into_future());
+
+    let mut client = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let ask = |path| format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.write_all(ask("/").as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4_096];
+    let n = client.read(&mut answer).await.unwrap();
+    let said = format!("{} serving", client.local_addr().unwrap());
+    assert!(String::from_utf8_lossy(&answer[..n]).ends_with(&said));
+    let drain = tokio::spawn(tracker.drain(grace().with_lame_duck(Duration::ZERO)));
+    tracker.reached(Phase::Draining).await;
+    client.write_all(ask("/nowhere").as_bytes()).await.unwrap();
+    answer.clear();
+    client.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert_eq!(tracker.totals().1, 2);
+    server.await.unwrap().unwrap();
+    assert!(drain.await.unwrap().is_clean());
+
+    let mut service = graceful.around(tower::make::Shared::new(service_fn(
+        async |_: Request<()>| Answered::Ok(Response::new(Full::from("done"))),
+    )));
+    let mut service = service.call(()).await.unwrap();
+    let answer = service.call(Request::new(())).await.unwrap();
+    assert_eq!(tracker.in_flight(), 1);
+    assert_eq!(
+        answer.into_body().collect().await.unwrap().to_bytes(),
+        "done"
+    );
+    assert_eq!(tracker.in_flight(), 0);
+}
+
 #[tokio::test]
 async fn the_drain_is_there_in_the_future_and_nowhere_else() {
     let outer = GracefulLayer::new();

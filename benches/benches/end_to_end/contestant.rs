@@ -32,7 +32,10 @@ pub(super) const HYPER_HTTP2: Contestant = contestant("hyper", "hyper", "http2")
 pub(super) const HYPER_UTIL: Contestant =
     contestant("hyper-util auto + GracefulShutdown", "hyper-util", "auto");
 pub(super) const AXUM: Contestant = contestant("axum", "axum", "auto");
-pub(super) const AXUM_LAYER: Contestant = contestant("axum + GracefulLayer", "axum-layer", "auto");
+pub(super) const AXUM_AROUND: Contestant =
+    contestant("axum + GracefulLayer around it", "axum-around", "auto");
+pub(super) const AXUM_LAYER: Contestant =
+    contestant("axum + GracefulLayer on it", "axum-layer", "auto");
 pub(super) const AXUM_IN_FLIGHT: Contestant = contestant(
     "axum + tower-http InFlightRequests",
     "axum-in-flight",

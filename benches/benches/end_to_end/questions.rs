@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{
     ask::{Measure, Metric, Question},
     contestant::{
-        AXUM, AXUM_IN_FLIGHT, AXUM_LAYER, AXUM_SERVER, Contestant, GO, HYPER, HYPER_HTTP2,
-        HYPER_UTIL, LAST, OURS, RAW,
+        AXUM, AXUM_AROUND, AXUM_IN_FLIGHT, AXUM_LAYER, AXUM_SERVER, Contestant, GO, HYPER,
+        HYPER_HTTP2, HYPER_UTIL, LAST, OURS, RAW,
     },
     drain,
     load::{self, Load},
@@ -119,7 +119,7 @@ fn under_load(extent: &Extent) -> [Question; 4] {
             "GracefulLayer on an axum router",
             "`axum::serve` without a layer, with another one that follows the body, and with ours, `wrk -t1 -c64`",
             Load::KeepAlive,
-            vec![AXUM, AXUM_IN_FLIGHT, AXUM_LAYER],
+            vec![AXUM, AXUM_IN_FLIGHT, AXUM_LAYER, AXUM_AROUND],
         ),
     ]
 }

@@ -24,7 +24,7 @@ const LAYERS: [&str; 6] = [
     "Connection::service",
 ];
 
-const SERVERS: [&str; 9] = [
+const SERVERS: [&str; 10] = [
     "hyper",
     "floor",
     "hyper-util",
@@ -32,6 +32,7 @@ const SERVERS: [&str; 9] = [
     "axum",
     "axum-in-flight",
     "axum-layer",
+    "axum-around",
     "graceful-axum",
     "axum-server",
 ];

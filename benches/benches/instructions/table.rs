@@ -26,8 +26,9 @@ impl Row {
 
     fn is_ours(&self) -> bool {
         // What axum does of its own for a connection moves by a tenth from run to run.
-        let by_axum = self.of == "axum-layer" && self.per.ends_with("connection");
-        let ours = ["graceful", "Layer", "layer", "Connection"];
+        let layer = ["axum-layer", "axum-around"].contains(&self.of.as_str());
+        let by_axum = layer && self.per.ends_with("connection");
+        let ours = ["graceful", "Layer", "layer", "around", "Connection"];
         !by_axum && ours.into_iter().any(|ours| self.of.contains(ours))
     }
 }

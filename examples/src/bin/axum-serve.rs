@@ -19,8 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/", get(async || "hello\n"))
         .route("/slow", get(slow))
-        .route("/echo", post(async |body: String| body))
-        .layer(graceful.clone());
+        .route("/echo", post(async |body: String| body));
     let drain = graceful
         .tracker()
         .drain_on(ShutdownSignal::terminate()?, Grace::default());
@@ -32,7 +31,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening {}", listener.local_addr()?);
     // Not earlier than `told`: axum closes idle connections at once, also one with a request on its way.
-    let server = axum::serve(listener, app).with_graceful_shutdown(graceful.tracker().told());
+    let server = axum::serve(listener, graceful.around(app))
+        .with_graceful_shutdown(graceful.tracker().told());
     let server = tokio::spawn(server.into_future());
     let report = drain.await?;
     // axum waits for half a head and for a reader that is stuck without bound: this one is ours.

@@ -1,5 +1,7 @@
 //! The HTTP middleware: counts requests to their last body byte, and says when an answer is the last one.
 
+#[cfg(feature = "axum")]
+pub mod around;
 #[cfg(feature = "hyper")]
 mod called;
 pub mod future;
