@@ -30,22 +30,23 @@ pub struct Shared {
     waker: Mutex<Option<Waker>>,
 }
 
-/// What a request is called. Copied, for the handler gets the request, and to where the last one's was.
+/// What a request is called. Copied, for the handler gets the request, and to where the last one's was. It lives for ever:
+/// what owns nothing is not looked at once more when its request is moved or its thread ends.
 struct Name {
     method: Method,
     target: String,
 }
 
-thread_local!(static SPARE: Cell<Option<Box<Name>>> = const { Cell::new(None) });
+thread_local!(static SPARE: Cell<Option<&'static mut Name>> = const { Cell::new(None) });
 
 impl Name {
     #[inline]
-    fn of<B>(request: &Request<B>) -> Box<Self> {
-        let mut name = SPARE.take().unwrap_or_else(|| {
-            Box::new(Self {
+    fn of<B>(request: &Request<B>) -> &'static mut Self {
+        let name = SPARE.take().unwrap_or_else(|| {
+            Box::leak(Box::new(Self {
                 method: Method::GET,
                 target: String::new(),
-            })
+            }))
         });
         name.method.clone_from(request.method());
         name.target.clear();
@@ -57,7 +58,7 @@ impl Name {
 /// One request in flight.
 struct Guard {
     shared: Arc<Shared>,
-    name: Option<Box<Name>>,
+    name: Option<&'static mut Name>,
 }
 
 impl Drop for Guard {
