@@ -15,14 +15,13 @@ use graceful_layer::{
     Connection, Graceful,
     conn::{ConnFuture, ConnIo, GracefulConnection, Rest, StreamExecutor},
 };
-use graceful_listener::{Moving, Turn};
+use graceful_listener::Moving;
 use http_body::Body;
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWrite;
 use tower_service::Service;
 
 use crate::{
@@ -31,6 +30,11 @@ use crate::{
     log,
     transport::Transport,
 };
+
+mod leaving;
+mod silent;
+
+use self::silent::Silent;
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -106,66 +110,6 @@ where
     Over(PhantomData<fn() -> B>),
 }
 
-/// A stream that no HTTP server has: until its first bytes are there, which costs no buffers but what they need, while it
-/// rests, and while it moves.
-struct Silent<S> {
-    io: ConnIo<Transport>,
-    service: Graceful<S>,
-    /// What was spoken before: it stays so.
-    known: Option<Protocol>,
-    /// Nothing comes any more.
-    ended: bool,
-}
-
-impl<S> Silent<S> {
-    fn boxed(io: ConnIo<Transport>, service: Graceful<S>, known: Option<Protocol>) -> Box<Self> {
-        Box::new(Self {
-            io,
-            service,
-            known,
-            ended: false,
-        })
-    }
-
-    /// Finishes the handshake, if there is one, and reads until it is clear what is spoken: `None` if the stream ended with
-    /// nothing unread, and is closed.
-    fn poll_spoken(
-        &mut self,
-        protocol: Protocol,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Protocol>, BoxError>> {
-        let io = &mut self.io;
-        if io.stream().is_handshaking() {
-            ready!(io.stream_mut().poll_handshake(cx))?;
-            io.set_handshaking(false);
-        }
-        let spoken = self.known.or_else(|| io.stream().agreed());
-        let spoken = spoken.unwrap_or(protocol);
-        loop {
-            let ahead = io.ahead();
-            // A fixed protocol waits for a byte as well: until then nothing is set up.
-            match spoken.detect(ahead, self.ended) {
-                Some(spoken) if !ahead.is_empty() => return Poll::Ready(Ok(Some(spoken))),
-                _ if self.ended => break,
-                _ => match ready!(io.poll_read_ahead(cx)) {
-                    Ok(more) => self.ended = !more,
-                    // As hyper takes it between two requests.
-                    Err(_) if self.known.is_some() => self.ended = true,
-                    Err(error) => return Poll::Ready(Err(error.into())),
-                },
-            }
-        }
-        ready!(Pin::new(io).poll_shutdown(cx))?;
-        Poll::Ready(Ok(None))
-    }
-}
-
-/// Why a server was asked to end that is between two requests.
-enum Asked {
-    ToRest,
-    ToMove(Turn),
-}
-
 /// What a service must be to be served. Blanket-implemented: never named by users.
 pub(crate) trait HttpService<B>:
     Service<
@@ -233,138 +177,6 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             Stage::Over(_) => return Poll::Ready(Ok(false)),
         }
         Poll::Ready(Ok(true))
-    }
-
-    /// Ready when the connection is to go to the successor this instant.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
-        match (&mut self.leave, &self.stage) {
-            (Some(leave), Stage::Silent(..) | Stage::Http1(_)) => leave.poll_turn(cx),
-            // What leaves already has had its turn.
-            _ => Poll::Pending,
-        }
-    }
-
-    fn is_to_rest(&self) -> bool {
-        matches!(self.stage, Stage::Http1(_)) && self.rest.is_due()
-    }
-
-    fn is_to_move(&self) -> bool {
-        let due = self.leave.as_deref().is_some_and(Leave::is_due);
-        matches!(self.stage, Stage::Http1(_)) && due
-    }
-
-    /// Ready when there is a reason to let go of the HTTP server, or of the stream.
-    fn poll_reason(&mut self, cx: &mut Context<'_>) -> Poll<Asked> {
-        match self.poll_turn(cx) {
-            Poll::Ready(turn) => Poll::Ready(Asked::ToMove(turn)),
-            Poll::Pending if self.is_to_rest() => Poll::Ready(Asked::ToRest),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// The successor has answered. Returns whether the connection goes on here.
-    fn arrived(&mut self, taken: bool) -> bool {
-        let stage = self.take_stage();
-        match &self.leave {
-            Some(leave) if taken => leave.gone(),
-            Some(leave) => leave.stay(),
-            None => {}
-        }
-        if let (Stage::Leaving(silent, _), false) = (stage, taken) {
-            self.stage = Stage::Silent(silent);
-        }
-        !taken
-    }
-
-    /// What becomes of a connection that may rest or move, once it was polled: `asked` is why its server was told to end
-    /// before that, if it was; `calm`, how many requests had begun at the last poll that left nothing to do. Ready when it is to
-    /// be polled again, with why its server has been told to end then.
-    #[inline(never)]
-    fn poll_leave(
-        &mut self,
-        asked: Option<Asked>,
-        polled: Poll<Result<(), BoxError>>,
-        calm: &mut Option<u64>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Asked>, BoxError>> {
-        match (asked, polled) {
-            (Some(asked), Poll::Ready(Ok(()))) => self.depart(asked)?,
-            // It was in the middle of something after all.
-            (Some(Asked::ToMove(_)), Poll::Pending) => self.stay(),
-            (Some(Asked::ToRest), Poll::Pending) => self.rest.refuse(),
-            (None, Poll::Pending) => {
-                // Only the next poll tells what becomes of the last request's body: hyper may give up the connection for it,
-                // and ends then as if between two requests.
-                if self.is_to_rest() || self.is_to_move() {
-                    let begun = Some(self.rest.requests());
-                    if mem::replace(calm, begun) != begun {
-                        return Poll::Ready(Ok(None));
-                    }
-                }
-                let reason = ready!(self.poll_reason(cx));
-                return Poll::Ready(Ok(self.ask_to_end(reason)));
-            }
-            (_, Poll::Ready(ended)) => ended?,
-        }
-        Poll::Ready(Ok(None))
-    }
-
-    /// Asks a connection to end that is between two requests. hyper is the judge of that, for only there does it end at
-    /// once: when it is polled again, which is next. Where no server is, it goes.
-    fn ask_to_end(&mut self, asked: Asked) -> Option<Asked> {
-        match (&asked, &self.leave) {
-            (Asked::ToMove(_), Some(leave)) => leave.begin(),
-            _ => self.rest.begin(),
-        }
-        if let Stage::Http1(connection) = &mut self.stage {
-            Pin::new(&mut **connection).graceful_shutdown();
-            return Some(asked);
-        }
-        self.go(asked);
-        None
-    }
-
-    /// Takes the stream out of its server, which has ended: it is silent again, with what the server has read of a next
-    /// request. Then it rests, or goes.
-    fn depart(&mut self, asked: Asked) -> Result<(), BoxError> {
-        if let Stage::Http1(connection) = self.take_stage() {
-            let parts = connection.into_parts().ok_or("it was upgraded")?;
-            let mut io = parts.io.into_inner();
-            io.put_back(&parts.read_buf);
-            let silent = Silent::boxed(io, parts.service, Some(Protocol::Http1));
-            self.stage = Stage::Silent(silent);
-        }
-        self.go(asked);
-        Ok(())
-    }
-
-    /// No server has the stream.
-    fn go(&mut self, asked: Asked) {
-        match asked {
-            Asked::ToMove(turn) => self.send(turn),
-            Asked::ToRest => self.rest.settle(),
-        }
-    }
-
-    fn send(&mut self, turn: Turn) {
-        let stage = self.take_stage();
-        let moving = match (&stage, &self.leave) {
-            (Stage::Silent(silent), Some(leave)) => leave.send(turn, &silent.io),
-            _ => None,
-        };
-        self.stage = match (stage, moving) {
-            (Stage::Silent(silent), Some(moving)) => Stage::Leaving(silent, moving),
-            (stage, _) => {
-                self.stay();
-                stage
-            }
-        };
-    }
-
-    fn stay(&self) {
-        if let Some(leave) = &self.leave {
-            leave.stay();
-        }
     }
 }
 

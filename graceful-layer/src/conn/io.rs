@@ -1,4 +1,4 @@
-//! The wrapper around a connection's stream: notes what happens on it, and closes it politely (laws 2 and 6).
+//! The wrapper around a connection's stream: notes what happens on it (law 2).
 
 use std::{
     fmt, io,
@@ -10,10 +10,11 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Peek, ahead::Ahead, frames::Preface, linger::Linger, pong::Http2, waiting::Waiting};
-use crate::{
-    phase::Phase,
-    state::{Cell, IoPart, Orders},
-};
+use crate::state::{Cell, IoPart, Orders};
+
+mod close;
+
+use self::close::cut;
 
 /// A stream whose connection is tracked. Made by [`Connection::io`](super::Connection::io).
 ///
@@ -197,100 +198,6 @@ impl<T: Peek> ConnIo<T> {
             written => written,
         }
     }
-
-    /// Nothing to read. If the connection is to close and nothing is on the way, that is the end.
-    #[inline]
-    fn end_if_ordered(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let cell = self.cell();
-        if self.stream().holds_part() {
-            cell.note_read();
-        }
-        let orders = self.waiting.listen(cell, cx.waker());
-        let leaving = self.spoken == Spoken::Http2Leaving;
-        if !leaving && !orders.says(Orders::CUT | Orders::CLOSE) {
-            return Poll::Pending;
-        }
-        self.end(cx, buf, orders)
-    }
-
-    #[cold]
-    fn end(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-        orders: Orders,
-    ) -> Poll<io::Result<()>> {
-        if orders.says(Orders::CUT) {
-            return Poll::Ready(Err(cut()));
-        }
-        if self.part.is_hijacked() {
-            return Poll::Pending;
-        }
-        let mut stuck = false;
-        if let Some(http2) = self.http2() {
-            if http2.poll_pong(cx, buf).is_ready() {
-                return Poll::Ready(Ok(()));
-            }
-            stuck = http2.is_stuck();
-        }
-        // An HTTP/2 connection that got as far as a request is closed by its server, after the GOAWAYs. One whose peer went
-        // silent in the middle of a frame never gets there.
-        let cell = self.cell();
-        let by_server = cell.is_http2() && cell.begun() > 0 && !stuck;
-        let close = orders.says(Orders::CLOSE) && !by_server;
-        if !close || !cell.is_quiet() {
-            return Poll::Pending;
-        }
-        match self.stream().has_bytes() {
-            // They came in this very moment; the runtime will say so, and the request is served.
-            Ok(true) => Poll::Pending,
-            _ => {
-                self.ended = true;
-                Poll::Ready(Ok(()))
-            }
-        }
-    }
-
-    /// Reads and forgets, until the peer closes, has been quiet for the linger, or goes on for too long.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut bytes = [MaybeUninit::uninit(); 4096];
-        loop {
-            let mut buf = ReadBuf::uninit(&mut bytes);
-            let read = self.pinned().poll_read(cx, &mut buf);
-            let Some(lingering) = &mut self.rare().lingering else {
-                return Poll::Ready(());
-            };
-            match read {
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => lingering.extend(),
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return lingering.poll_quiet(cx),
-            }
-        }
-    }
-
-    fn is_lingering(&self) -> bool {
-        let lingering = |rare: &Rare| rare.lingering.is_some();
-        self.rare.as_deref().is_some_and(lingering)
-    }
-
-    /// Whether the peer may still send: then closing would make the kernel reset what it has not read yet.
-    fn must_linger(&self) -> bool {
-        let cell = self.cell();
-        let orders = cell.orders();
-        let stopping = orders.phase() >= Phase::LameDuck || orders.says(Orders::CLOSE);
-        (stopping || cell.has_upload()) && !self.at_end && !cell.arena().linger().is_zero()
-    }
-
-    /// Whether nothing is on its way that a close could take from the peer: the drain ended the connection while it was
-    /// idle, and the peer's system has its last answer (RFC 9112 §9.6).
-    fn is_settled(&self) -> bool {
-        let http2 = matches!(self.spoken, Spoken::Http2 | Spoken::Http2Leaving);
-        self.ended && !http2 && self.stream().is_delivered()
-    }
 }
 
 /// A stream that is there until `into_inner` takes it out of reach of the wrapper's `Drop`.
@@ -312,13 +219,6 @@ impl<T> Owned<T> {
     fn take(&mut self) -> T {
         self.0.take().expect("not taken yet")
     }
-}
-
-fn cut() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::ConnectionAborted,
-        "the drain's deadline cut this connection",
-    )
 }
 
 impl<T: Peek> AsyncRead for ConnIo<T> {
@@ -376,26 +276,7 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.cell().is_leaving() {
-            // Its server lets go of it, but nobody closes it.
-            return Poll::Ready(Ok(()));
-        }
-        // What is lingered on looks idle, and what still comes is nobody's request.
-        self.cell().keep_server();
-        if !self.is_lingering() {
-            if self.must_linger() && self.is_settled() {
-                // The close that follows tells the peer as much as a shutdown, in one step.
-                return Poll::Ready(Ok(()));
-            }
-            ready!(self.pinned().poll_shutdown(cx))?;
-            if !self.must_linger() {
-                return Poll::Ready(Ok(()));
-            }
-            self.cell().note_half_closed();
-            let pause = self.cell().arena().linger();
-            self.rare().lingering = Some(Linger::new(pause));
-        }
-        self.poll_linger(cx).map(Ok)
+        self.poll_close(cx)
     }
 }
 
