@@ -18,8 +18,9 @@ use std::{alloc::System, time::Duration};
 
 use axum::{Router, body::Body, routing::post};
 use cap::Cap;
-use graceful_server::{ConnState, Phase, Timeouts};
+use graceful_server::{ConnState, Phase, Serve, Timeouts};
 use http_body_util::BodyExt;
+use hyper_util::rt::TokioTimer;
 use support::{BOUND, Server, app, read_all, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -60,8 +61,17 @@ impl Before {
 
 /// A server, and clients that have asked once.
 async fn idle(app: Router, rest: Duration) -> (Server, Vec<TcpStream>) {
+    idle_under(app, rest, |serve| serve).await
+}
+
+/// The same of a server that has more said to it.
+async fn idle_under(
+    app: Router,
+    rest: Duration,
+    more: impl FnOnce(Serve) -> Serve,
+) -> (Server, Vec<TcpStream>) {
     let timeouts = Timeouts::default().with_rest(rest);
-    let server = Server::start(app, |serve| serve.timeouts(timeouts));
+    let server = Server::start(app, |serve| more(serve.timeouts(timeouts)));
     let mut clients = Vec::new();
     for _ in 0..MANY {
         let mut client = TcpStream::connect(server.addr).await.unwrap();
@@ -167,6 +177,31 @@ async fn whatever_comes_to_a_connection_at_rest_is_taken_as_if_it_had_been_awake
     }
     let report = server.stopped().await;
     assert_eq!((report.left, report.cut.len(), report.failed), (0, 0, 0));
+}
+
+/// It runs where there is a server of hyper's to run it: not before the first byte of a head, but from it on.
+#[tokio::test]
+async fn a_limit_of_hypers_on_heads_does_not_run_at_rest_and_does_behind_it() {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let _alone = ALONE.lock().await;
+    let before = Before::now();
+    let limited = |serve: Serve| {
+        serve.http1(|http1| {
+            http1.timer(TokioTimer::new()).header_read_timeout(LIMIT);
+        })
+    };
+    let (server, mut clients) = idle_under(app(), Duration::ZERO, limited).await;
+    before.until_at_rest().await;
+    sleep(2 * LIMIT).await;
+    for client in &mut clients {
+        ask(client, GET).await;
+    }
+    before.until_at_rest().await;
+    let mut halves = clients.pop().unwrap();
+    halves.write_all(&GET[..9]).await.unwrap();
+    assert!(!read_all(&mut halves).await.unwrap().contains("hello"));
+    all_idle(&server, MANY - 1).await;
+    server.stopped().await;
 }
 
 #[tokio::test]
