@@ -24,11 +24,16 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(flags: &[&str]) -> Self {
         let folder = scratch();
         fs::create_dir_all(&folder).unwrap();
         let (pid_file, control) = (folder.join("pid"), folder.join("control"));
         let names = [&pid_file, &control].map(|path| path.to_str().unwrap());
-        let mut server = Server::start(&["--pid-file", names[0], "--control", names[1]]).await;
+        let named = ["--pid-file", names[0], "--control", names[1]];
+        let mut server = Server::start(&[&named, flags].concat()).await;
         let old = server.pid;
         server.signal(Signal::USR2);
         let new = server.ready(1).await;
@@ -168,6 +173,23 @@ async fn a_canary_that_is_stopped_loses_nothing_and_the_old_process_goes_on_alon
     assert_eq!(support::process::exit(pair.old).await, 0);
     signal(pair.server.pid, Signal::TERM);
     assert_eq!(pair.server.exit().await, 0);
+}
+
+/// It still accepts in its lame duck, and then it is gone: nobody may be left to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_while_a_canary_is_being_rolled_back_has_a_successor_of_its_own() {
+    let mut pair = Pair::start_with(&["--lame-duck", "2s"]).await;
+    let loops = Loops::fresh(pair.server.addr);
+    answers(pair.server.addr, 1).await;
+    signal(pair.new, Signal::TERM);
+    pair.server.process.logged(1, "lame_duck").await;
+    signal(pair.old, Signal::HUP);
+    let successor = pair.server.ready(1).await;
+    assert_ne!(successor, pair.new);
+    loops.answer(200).await;
+    loops.stop().await.assert_all_answered();
+    assert_eq!(support::process::exit(pair.old).await, 0);
+    alone(pair.server.addr, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! Faults of a restart that only a whole server shows: signals that come together, a configuration that does not work out,
+//! Faults of a restart that only a whole server shows: a configuration that does not work out,
 //! clients that do not come to an end. What fails on the way to a successor is in `restart.rs`, a KILL in `kills.rs`.
 
 #![allow(clippy::unwrap_used, reason = "what a test did not get is its failure")]
@@ -9,39 +9,13 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use support::loops::Loops;
-use support::process::{exit, scratch};
+use support::process::scratch;
 use support::server::{BINARY, Server};
 use support::wire::Wire;
-use support::{get, post, text, until};
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_signals_a_millisecond_apart_make_one_successor() {
-    let mut server = Server::start(&["--start-delay", "300ms"]).await;
-    let loops = Loops::fresh(server.addr);
-    loops.answer(50).await;
-    let old = server.pid;
-    server.signal(Signal::HUP);
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    server.signal(Signal::HUP);
-    server.ready(1).await;
-    assert_eq!(exit(old).await, 0);
-    loops.answer(200).await;
-    loops.stop().await.assert_all_answered();
-    assert_eq!(get(server.addr, "/").await.generation, Some(1));
-    // The second one is refused, unless the kernel or the runtime made one of the two.
-    assert!(server.process.log().matches("restart failed").count() <= 1);
-    // There is no other that would go on.
-    server.signal(Signal::TERM);
-    assert_eq!(server.exit().await, 0);
-    until("nobody listens", async || {
-        std::net::TcpStream::connect(server.addr).is_err()
-    })
-    .await;
-}
+use support::{get, post, text};
 
 /// The next generation is to listen at one more address, which is in use at first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

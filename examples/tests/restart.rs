@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +15,12 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use support::deployed::Deployed;
 use support::loops::Loops;
-use support::process::signal;
+use support::process::{exit, signal};
 use support::server::{BINARY, Server};
+use support::supervised::gone;
 use support::wire::Wire;
 use support::{get, post, text, until};
+use tokio::time::sleep;
 
 #[tokio::test]
 async fn a_successor_serves_on_the_same_port_and_the_old_one_finishes_what_it_has() {
@@ -53,7 +56,7 @@ async fn five_restarts_under_load_refuse_nobody_and_lose_nothing() {
         server.signal(Signal::HUP);
         server.ready(generation).await;
         kept.answer(200).await;
-        assert_eq!(support::process::exit(old).await, 0);
+        assert_eq!(exit(old).await, 0);
     }
     kept.stop().await.assert_all_answered();
     fresh.stop().await.assert_all_answered();
@@ -214,9 +217,10 @@ async fn one_successor_at_a_time() {
 }
 
 /// Whoever sends it has deployed something that the successor under way may not have read, and hears of no refusal.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_during_a_restart_is_done_after_it() {
     let mut server = Server::start(&["--start-delay", "1s"]).await;
+    let loops = Loops::fresh(server.addr);
     let first = server.pid;
     server.signal(Signal::HUP);
     until("a successor", async || has_child(first)).await;
@@ -224,8 +228,54 @@ async fn a_signal_during_a_restart_is_done_after_it() {
     signal(first, Signal::HUP);
     server.ready(1).await;
     server.ready(2).await;
+    loops.answer(200).await;
+    loops.stop().await.assert_all_answered();
     assert_eq!(get(server.addr, "/").await.generation, Some(2));
     assert_eq!(server.process.exit().await, 0);
+    // There is no other that would go on.
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().await, 0);
+    nobody_listens(server.addr).await;
+}
+
+#[tokio::test]
+async fn a_signal_that_its_successor_died_of_is_done_by_the_process_that_serves_again() {
+    let mut server = Server::start(&[]).await;
+    let first = server.pid;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=3000").await;
+    server.in_flight(1).await;
+    server.signal(Signal::HUP);
+    let successor = server.ready(1).await;
+    server.process.logged(1, "handed over to a successor").await;
+    // It is passed on, and never read.
+    signal(successor, Signal::STOP);
+    signal(first, Signal::HUP);
+    sleep(Duration::from_millis(100)).await;
+    signal(successor, Signal::KILL);
+    server.serves_again(first).await;
+    assert_ne!(server.ready(1).await, successor);
+    assert!(slow.read_until("ok\n").await.contains("x-generation: 0"));
+    assert_eq!(server.process.exit().await, 0);
+}
+
+/// It knows its successor only, and that knows no more than who came after it.
+#[tokio::test]
+async fn a_signal_to_a_process_whose_successor_is_gone_says_that_it_is_in_vain() {
+    let mut server = Server::start(&[]).await;
+    let first = server.pid;
+    let mut slow = Wire::open(server.addr).await;
+    slow.get("/slow?ms=3000").await;
+    server.in_flight(1).await;
+    server.signal(Signal::HUP);
+    let second = server.ready(1).await;
+    server.signal(Signal::HUP);
+    server.ready(2).await;
+    gone(second).await;
+    signal(first, Signal::HUP);
+    server.process.logged(1, "ask who serves").await;
+    assert!(slow.read_until("ok\n").await.contains("200 OK"));
+    assert_eq!(get(server.addr, "/").await.generation, Some(2));
 }
 
 #[tokio::test]
@@ -235,7 +285,23 @@ async fn a_stop_rolls_a_successor_back_that_is_not_ready() {
     until("a successor", async || has_child(server.pid)).await;
     server.signal(Signal::TERM);
     assert_eq!(server.exit().await, 0);
-    let addr = server.addr;
+    nobody_listens(server.addr).await;
+}
+
+/// Also while the old process still accepts: the service is to end, and not to go on in its next generation.
+#[tokio::test]
+async fn a_stop_in_lame_duck_rolls_a_successor_back_that_is_not_ready() {
+    let server = Server::start(&["--lame-duck", "2s", "--start-delay", "1s"]).await;
+    server.signal(Signal::HUP);
+    until("a successor", async || has_child(server.pid)).await;
+    server.signal(Signal::TERM);
+    server.process.logged(1, "stopping, not restarting").await;
+    assert_eq!(get(server.addr, "/").await.generation, Some(0));
+    assert_eq!(server.exit().await, 0);
+    nobody_listens(server.addr).await;
+}
+
+async fn nobody_listens(addr: SocketAddr) {
     until("nobody listens", async || {
         tokio::net::TcpStream::connect(addr).await.is_err()
     })

@@ -54,6 +54,23 @@ async fn a_worker_that_is_asked_passes_a_restart_on_and_may_end_the_service() {
     assert_eq!(server.process.exit().await, 0);
 }
 
+/// Nobody waits for what becomes of a signal, so it is not refused.
+#[tokio::test]
+async fn a_signal_to_a_worker_while_the_next_one_is_started_is_done_after_it() {
+    let mut server = supervised(&["--start-delay", "1s"]).await;
+    let (supervisor, worker) = (server.process.first, server.pid);
+    server.signal(Signal::HUP);
+    until("the next worker is being started", async || {
+        children(supervisor).len() == 2
+    })
+    .await;
+    signal(worker, Signal::HUP);
+    server.ready(1).await;
+    server.ready(2).await;
+    signal(supervisor, Signal::TERM);
+    assert_eq!(server.process.exit().await, 0);
+}
+
 /// Whoever asked has the answer of a process that is told to end because of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_asked_of_a_worker_is_answered_with_its_outcome() {

@@ -42,7 +42,7 @@ pub use self::handoff::{
     InheritedState, Moved, Mover, Moving, News, Preparation, Replacement, RestartRequest,
     Successor, SuccessorBuilder, Turn, Worker, WorkerNews, ask_supervisor, command, decline,
     expect_replacement, extend, generation, hurry, inherited_state, is_beside, is_worker, leave,
-    news, ready, reclaimed, reparented, take_connections, take_over,
+    news, ready, reclaimed, reparented, take_connections, take_over, tell_supervisor,
 };
 pub use self::incoming::Incoming;
 pub use self::inherited::unclaimed;

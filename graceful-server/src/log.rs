@@ -75,6 +75,11 @@ mod imp {
         tracing::info!(target: "graceful_server", "stopping, not restarting");
     }
 
+    /// It was its successor's last one that could have passed it on.
+    pub(crate) fn nobody_to_restart(pid: u32) {
+        tracing::error!(target: "graceful_server", pid, "not restarted: this process has handed over, and its successor has gone on in its turn; ask who serves");
+    }
+
     pub(crate) fn left_to_supervisor() {
         tracing::info!(target: "graceful_server", "the supervisor was asked to restart");
     }
@@ -159,6 +164,7 @@ mod imp {
     pub(crate) fn parted(_: Option<ExitStatus>) {}
     pub(crate) fn not_restarted(_: impl Display) {}
     pub(crate) fn not_restarted_at_stop() {}
+    pub(crate) fn nobody_to_restart(_: u32) {}
     pub(crate) fn left_to_supervisor() {}
     pub(crate) fn not_notified(_: impl Display) {}
     pub(crate) fn reclaimed(_: impl Display) {}

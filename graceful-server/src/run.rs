@@ -92,17 +92,24 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
             sealing,
             reseal,
             listening,
+            stopping,
+            forwarded,
             ..
         } = &mut server;
         tokio::select! {
             biased;
             report = &mut drain => {
                 aside.end(watched).await;
-                control.closed(&report);
+                // A signal may have come behind the last look.
+                while let Ok(ask) = restarts.1.try_recv() {
+                    server.attempt(None, ask);
+                }
+                server.control.closed(&report);
                 return Ok(report);
             }
             () = &mut watched => {}
             () = &mut reparented => {}
+            () = tracker.reached(Phase::LameDuck), if !*stopping => server.stop(),
             () = tracker.reached(Phase::Draining), if accepting.is_some() && !*sealing => server.seal(),
             () = sleep(*reseal), if *sealing => server.seal(),
             Some(ask) = restarts.1.recv() => server.attempt(None, ask),
@@ -113,6 +120,8 @@ pub(crate) async fn run(serve: Serve) -> io::Result<Report> {
                 }
             }
             request = control.next() => server.asked(request),
+            // Once the phase is what the reclaim has made it.
+            _ = tracker.left(Phase::Draining), if forwarded.is_some() && handover.is_none() => server.retry(),
             status = gone(handover) => server.reclaim(status),
             status = parted(beside) => server.parted(status),
             () = overhear(left) => {}
@@ -135,6 +144,10 @@ struct Server {
     attempts: JoinSet<Attempt>,
     /// A signal asked for a restart while one was under way: it is done after that, whoever serves then.
     again: bool,
+    /// One was passed on to the successor, which could be told or not: it is this process's again if that dies.
+    forwarded: Option<bool>,
+    /// A stop has begun since the last attempt.
+    stopping: bool,
     /// Restarts that the supervisor of this process was asked for: their outcome is heard while this process drains.
     asked: JoinSet<()>,
     handover: Option<Handover>,
@@ -180,6 +193,8 @@ impl Server {
             successor,
             attempts,
             again: false,
+            forwarded: None,
+            stopping: false,
             asked: JoinSet::new(),
             handover,
             left: None,
@@ -215,12 +230,28 @@ impl Server {
         }
     }
 
-    /// The drain has begun: no more accepts, and no successor that is not there yet.
-    fn seal(&mut self) {
+    /// A stop or a hand-over has begun. Successors that are not there yet are not wanted any more; a lame duck may still have
+    /// one that is asked for from here on (law 5).
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.call_off();
+        // The elder process is to know that it goes on alone before anybody commits this one.
+        if graceful_listener::is_beside() {
+            graceful_listener::leave();
+        }
+    }
+
+    fn call_off(&mut self) {
         // Those there are after a hand-over were too late, and end by themselves, with the answer that is so.
         if self.handover.is_none() {
+            self.again = false;
             self.attempts.abort_all();
         }
+    }
+
+    /// The drain has begun: no more accepts, and no successor that is not there yet.
+    fn seal(&mut self) {
+        self.call_off();
         // Of one that was not over yet it is not known who accepts. Its end is heard next, and calls this again.
         let undecided = !self.sealing && !self.attempts.is_empty();
         // A successor that serves beside this one is dismissed with it: the service is to stop.

@@ -167,7 +167,8 @@ impl Serve {
     /// Hands over to a successor at every signal of this kind.
     ///
     /// One that comes while a restart is under way is done after it, so that what was deployed meanwhile is served: by
-    /// the successor, or by this process if the restart failed. Several are one.
+    /// the successor, or by this process if the restart failed. Several are one. While a canary is started
+    /// ([`beside_on`](Self::beside_on)) it commits that; while one is being stopped it has another successor when that has gone.
     pub fn restart_on(mut self, kind: SignalKind) -> Self {
         self.restart_kinds.push((kind, false));
         self
@@ -179,7 +180,7 @@ impl Serve {
     ///
     /// Meanwhile clients are served by both, and operators by one: the [control socket](Self::control) and the listeners
     /// [`aside`](Self::aside) are answered by this process until it is decided, and then by whoever is left. Nobody is
-    /// refused there.
+    /// refused there. A signal that comes while a successor is started is refused, which is logged.
     pub fn beside_on(mut self, kind: SignalKind) -> Self {
         self.restart_kinds.push((kind, true));
         self

@@ -20,7 +20,7 @@ impl GracefulLayer {
     /// The layer around all that `app` serves, for `axum::serve`: an axum `Router`, or what its `into_make_service`s return.
     ///
     /// What it does is what `app.layer(graceful)` does, at half the cost: a router boxes its routes once more for each layer
-    /// that is on it.
+    /// that is on it. In a test without a server call `app.layer(graceful)`: this makes services, and is none.
     ///
     /// ```no_run
     /// # async fn run() -> std::io::Result<()> {
@@ -34,10 +34,14 @@ impl GracefulLayer {
     /// let drain = tokio::spawn(drain);
     ///
     /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-    /// axum::serve(listener, graceful.around(app))
-    ///     .with_graceful_shutdown(graceful.tracker().told())
-    ///     .await?;
-    /// println!("{}", drain.await?);
+    /// let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>(); // if handlers want it
+    /// let server = axum::serve(listener, graceful.around(app))
+    ///     .with_graceful_shutdown(graceful.tracker().told());
+    /// let server = tokio::spawn(server.into_future());
+    /// let report = drain.await?;
+    /// // axum waits for half a head and for a reader that is stuck without bound; this one is yours.
+    /// let _ = tokio::time::timeout(std::time::Duration::from_secs(2), server).await;
+    /// println!("{report}");
     /// # Ok(()) }
     /// ```
     pub fn around<M>(&self, app: M) -> Around<M> {

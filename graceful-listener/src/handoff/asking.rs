@@ -51,6 +51,21 @@ pub fn ask_supervisor()
     asked.then(|| outcome(said))
 }
 
+/// Asks the supervisor for a restart on behalf of somebody who waits for no answer, a signal: it is done
+/// once nothing of the kind is under way any more, and what becomes of it is in the supervisor's log.
+/// Returns whether there is a supervisor, as for [`ask_supervisor`], which could be asked.
+pub fn tell_supervisor() -> bool {
+    let Heritage::Predecessor(predecessor) = heritage() else {
+        return false;
+    };
+    let told = || {
+        predecessor
+            .channel
+            .post(&Frame::Trigger { id: 0 }, Vec::new())
+    };
+    predecessor.supervises && predecessor.serving.load(Ordering::Acquire) && told().is_ok()
+}
+
 async fn outcome(mut said: watch::Receiver<Option<Outcome>>) -> Result<u32, HandoffError> {
     let gone = |_| HandoffError::aborted("the supervisor ended before it answered");
     match timeout(HEARD, said.wait_for(Option::is_some)).await {
@@ -126,6 +141,11 @@ impl RestartRequest {
         let request = Self { asked };
         request.say(Outcome::Heard);
         request
+    }
+
+    /// Whether the worker waits for the outcome.
+    pub fn is_awaited(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// Answers that this process serves now. Say it before the worker is told to end.

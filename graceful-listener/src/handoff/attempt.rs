@@ -158,9 +158,13 @@ impl Attempt {
 
     /// Why it came to nothing.
     pub(super) fn cause(&mut self) -> HandoffError {
-        self.cause
-            .take()
-            .unwrap_or_else(|| HandoffError::aborted("the caller wants it no more"))
+        self.cause_or("the caller wants it no more")
+    }
+
+    /// The same, if nothing else is known.
+    pub(super) fn cause_or(&mut self, reason: &str) -> HandoffError {
+        let cause = self.cause.take();
+        cause.unwrap_or_else(|| HandoffError::aborted(reason))
     }
 
     /// Tells the machine what happened and does what it says.

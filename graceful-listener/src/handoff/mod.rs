@@ -35,7 +35,7 @@ mod successor;
 mod takeover;
 mod worker;
 
-pub use self::asking::{RestartRequest, ask_supervisor};
+pub use self::asking::{RestartRequest, ask_supervisor, tell_supervisor};
 pub use self::bridge::{Preparation, Replacement, expect_replacement, reclaimed};
 pub use self::candidate::Candidate;
 pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command};

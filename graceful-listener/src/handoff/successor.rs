@@ -144,12 +144,14 @@ impl Beside {
     ///
     /// # Errors
     ///
-    /// The successor is gone, or going. This process serves on alone.
+    /// The successor is gone, or going: then this is known when it has gone. This process serves on alone.
     pub async fn commit(mut self) -> Result<Handover, HandoffError> {
         self.0.tell(Event::Commit);
         match self.0.settle().await {
             State::Draining => Ok(Handover(self.0)),
-            _ => Err(self.0.cause()),
+            _ => Err(self
+                .0
+                .cause_or("it was stopped while it served beside this process")),
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Attempt {
     reply: Reply,
     /// Whether somebody else has started it.
     stranger: bool,
+    /// Whether it was serving beside this process.
+    canary: bool,
 }
 
 pub(super) enum Outcome {
@@ -40,9 +42,17 @@ impl Server {
             }
             // It came to the wrong process.
             if let Some(handover) = &self.handover {
-                return handover.forward();
+                self.forwarded = Some(handover.forward());
+                return;
+            }
+            if let Some(left) = &self.left {
+                if !left.forward() {
+                    log::nobody_to_restart(left.pid());
+                }
+                return;
             }
         }
+        self.stopping &= self.tracker.phase() > Phase::Serving;
         if let Some(refused) = self.no_successor() {
             if let Some(candidate) = candidate {
                 candidate.refuse(refused.to_string());
@@ -57,6 +67,7 @@ impl Server {
                     outcome,
                     reply,
                     stranger: false,
+                    canary: true,
                 }
             });
             return;
@@ -70,6 +81,9 @@ impl Server {
         }
         if beside && graceful_listener::is_worker() {
             return answer(reply, Err(RestartError::not_beside()));
+        }
+        if candidate.is_none() && reply.is_none() && graceful_listener::tell_supervisor() {
+            return log::left_to_supervisor();
         }
         if candidate.is_none() {
             if let Some(outcome) = graceful_listener::ask_supervisor() {
@@ -103,6 +117,7 @@ impl Server {
                 outcome,
                 reply,
                 stranger,
+                canary: false,
             }
         });
     }
@@ -145,9 +160,10 @@ impl Server {
             outcome,
             reply,
             stranger,
+            canary,
         }) = attempt
         else {
-            return;
+            return log::not_restarted_at_stop();
         };
         match outcome {
             Ok(Outcome::Beside(successor)) => {
@@ -171,8 +187,14 @@ impl Server {
                 }
                 self.manager.restarted(None);
                 self.handover = Some(handover);
+                self.forwarded = None;
             }
             Err(error) => {
+                if canary {
+                    // A signal means the next generation, whoever was to be it.
+                    self.again |= reply.is_none();
+                    self.alone();
+                }
                 // While another is under way, this one was only refused.
                 if self.attempts.is_empty() && self.handover.is_none() {
                     self.manager.restarted(Some(&error));
@@ -180,6 +202,12 @@ impl Server {
                 answer(reply, Err(error.into()));
             }
         }
+    }
+
+    /// The successor died, and what was passed on to it is to be done here, now that this process serves.
+    pub(super) fn retry(&mut self) {
+        self.forwarded = None;
+        self.attempt(None, Ask::RESTART);
     }
 
     /// Idle connections go to the successor from now on, if it takes any, or no longer.
@@ -235,6 +263,7 @@ impl Server {
             outcome,
             reply: None,
             stranger: false,
+            canary: false,
         }));
     }
 
@@ -268,6 +297,9 @@ impl Server {
             // It was stopped, or has handed over in its turn: nobody wants the listeners back.
             Ok(None) => {
                 self.move_to(None);
+                if let (Some(left), Some(false)) = (&handover, self.forwarded.take()) {
+                    log::nobody_to_restart(left.pid());
+                }
                 self.left = handover;
                 self.aside.close();
                 self.control.close();

@@ -238,7 +238,9 @@ impl Run {
 
     fn hear(&mut self, news: News) {
         match news {
-            News::AsksForRestart(request) => self.restart(Some(request)),
+            News::AsksForRestart(request) => {
+                self.restart(Some(request).filter(RestartRequest::is_awaited));
+            }
             News::Leaves if self.stopping => self.supervisor.listeners.clear(),
             // It was stopped behind our back, or somebody took over from it, who then has the paths.
             News::Leaves => {

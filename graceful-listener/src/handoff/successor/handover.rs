@@ -9,6 +9,7 @@ use crate::handoff::error::HandoffError;
 use crate::handoff::frame::Frame;
 use crate::handoff::machine::Event;
 use crate::handoff::moving::Mover;
+use crate::handoff::started::Started;
 use crate::handoff::worker::Worker;
 
 /// A hand-over that is done: the successor serves, and this process finishes what it has.
@@ -33,12 +34,13 @@ impl Handover {
     }
 
     /// Passes a request for a restart on to the successor, which serves and so is the one to do it: it
-    /// hears [`News::Restart`](crate::News::Restart). Whether it does it is not known here.
-    pub fn forward(&self) {
-        if let Some(started) = self.0.started() {
-            // One that is gone is heard of by `gone`.
-            let _ = started.channel.post(&Frame::Trigger { id: 0 }, Vec::new());
-        }
+    /// hears [`News::Restart`](crate::News::Restart). Whether it does it is not known here. Returns whether
+    /// there is somebody to hear it.
+    pub fn forward(&self) -> bool {
+        let told = |started: &Started| started.channel.post(&Frame::Trigger { id: 0 }, Vec::new());
+        self.0
+            .started()
+            .is_some_and(|started| told(started).is_ok())
     }
 
     /// Waits, without bound, until a younger generation asks this one to be gone within a time,
