@@ -22,15 +22,22 @@ use support::wire::Wire;
 use support::{get, post, text, until};
 use tokio::time::sleep;
 
-#[tokio::test]
-async fn a_successor_serves_on_the_same_port_and_the_old_one_finishes_what_it_has() {
+/// A server that has handed over while it had a request of so many milliseconds, and its client.
+async fn handed_over(ms: u32) -> (Server, Wire) {
     let mut server = Server::start(&[]).await;
-    let first = server.pid;
     let mut slow = Wire::open(server.addr).await;
-    slow.get("/slow?ms=700").await;
+    slow.get(&format!("/slow?ms={ms}")).await;
     server.in_flight(1).await;
     server.signal(Signal::HUP);
-    let successor = server.ready(1).await;
+    server.ready(1).await;
+    (server, slow)
+}
+
+#[tokio::test]
+async fn a_successor_serves_on_the_same_port_and_the_old_one_finishes_what_it_has() {
+    let (server, mut slow) = handed_over(700).await;
+    let first = server.process.first;
+    let successor = server.pid;
     assert_ne!(successor, first);
     let here = text(&get(server.addr, "/").await).to_owned();
     assert_eq!(
@@ -240,13 +247,9 @@ async fn a_signal_during_a_restart_is_done_after_it() {
 
 #[tokio::test]
 async fn a_signal_that_its_successor_died_of_is_done_by_the_process_that_serves_again() {
-    let mut server = Server::start(&[]).await;
-    let first = server.pid;
-    let mut slow = Wire::open(server.addr).await;
-    slow.get("/slow?ms=3000").await;
-    server.in_flight(1).await;
-    server.signal(Signal::HUP);
-    let successor = server.ready(1).await;
+    let (mut server, mut slow) = handed_over(3000).await;
+    let first = server.process.first;
+    let successor = server.pid;
     server.process.logged(1, "handed over to a successor").await;
     // It is passed on, and never read.
     signal(successor, Signal::STOP);
@@ -262,13 +265,9 @@ async fn a_signal_that_its_successor_died_of_is_done_by_the_process_that_serves_
 /// It knows its successor only, and that knows no more than who came after it.
 #[tokio::test]
 async fn a_signal_to_a_process_whose_successor_is_gone_says_that_it_is_in_vain() {
-    let mut server = Server::start(&[]).await;
-    let first = server.pid;
-    let mut slow = Wire::open(server.addr).await;
-    slow.get("/slow?ms=3000").await;
-    server.in_flight(1).await;
-    server.signal(Signal::HUP);
-    let second = server.ready(1).await;
+    let (mut server, mut slow) = handed_over(3000).await;
+    let first = server.process.first;
+    let second = server.pid;
     server.signal(Signal::HUP);
     server.ready(2).await;
     gone(second).await;
@@ -320,12 +319,7 @@ fn has_child(parent: Pid) -> bool {
 /// A successor that ends in order has not died: it has handed over itself.
 #[tokio::test]
 async fn two_restarts_in_quick_succession_leave_one_generation_serving() {
-    let mut server = Server::start(&[]).await;
-    let mut slow = Wire::open(server.addr).await;
-    slow.get("/slow?ms=2000").await;
-    server.in_flight(1).await;
-    server.signal(Signal::HUP);
-    server.ready(1).await;
+    let (mut server, slow) = handed_over(2000).await;
     server.signal(Signal::HUP);
     server.ready(2).await;
     assert!(slow.rest().await.in_order().ends_with("ok\n"));
@@ -338,12 +332,7 @@ async fn two_restarts_in_quick_succession_leave_one_generation_serving() {
 /// Nor has one that was stopped: the service is to end, and not to come back in its older generation.
 #[tokio::test]
 async fn a_stop_of_the_successor_stops_the_service() {
-    let mut server = Server::start(&[]).await;
-    let mut slow = Wire::open(server.addr).await;
-    slow.get("/slow?ms=2000").await;
-    server.in_flight(1).await;
-    server.signal(Signal::HUP);
-    server.ready(1).await;
+    let (server, slow) = handed_over(2000).await;
     server.signal(Signal::TERM);
     assert!(slow.rest().await.in_order().ends_with("ok\n"));
     assert_eq!(server.process.exit().await, 0);
@@ -351,13 +340,8 @@ async fn a_stop_of_the_successor_stops_the_service() {
 
 #[tokio::test]
 async fn a_restart_asked_of_a_process_that_drains_is_done_by_its_successor() {
-    let mut server = Server::start(&[]).await;
-    let first = server.pid;
-    let mut slow = Wire::open(server.addr).await;
-    slow.get("/slow?ms=3000").await;
-    server.in_flight(1).await;
-    server.signal(Signal::HUP);
-    server.ready(1).await;
+    let (mut server, mut slow) = handed_over(3000).await;
+    let first = server.process.first;
     signal(first, Signal::HUP);
     server.ready(2).await;
     assert!(slow.read_until("ok\n").await.contains("x-generation: 0"));
