@@ -290,7 +290,7 @@ async fn a_stop_rolls_a_successor_back_that_is_not_ready() {
 /// Also while the old process still accepts: the service is to end, and not to go on in its next generation.
 #[tokio::test]
 async fn a_stop_in_lame_duck_rolls_a_successor_back_that_is_not_ready() {
-    let server = Server::start(&["--lame-duck", "2s", "--start-delay", "1s"]).await;
+    let server = Server::start(&["--lame-duck", "5s", "--start-delay", "1s"]).await;
     server.signal(Signal::HUP);
     until("a successor", async || has_child(server.pid)).await;
     server.signal(Signal::TERM);
