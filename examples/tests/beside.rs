@@ -182,7 +182,8 @@ async fn a_restart_while_a_canary_is_being_rolled_back_has_a_successor_of_its_ow
     let loops = Loops::fresh(pair.server.addr);
     answers(pair.server.addr, 1).await;
     signal(pair.new, Signal::TERM);
-    pair.server.process.logged(1, "lame_duck").await;
+    let stopped = "beside this process is being stopped";
+    pair.server.process.logged(1, stopped).await;
     signal(pair.old, Signal::HUP);
     let successor = pair.server.ready(1).await;
     assert_ne!(successor, pair.new);

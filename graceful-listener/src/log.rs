@@ -85,6 +85,15 @@ pub(crate) fn not_notified(_error: impl Display) {
     event!(warn, error = %_error, "the service manager was not told");
 }
 
+/// From here on it is not to be committed any more.
+pub(crate) fn canary_leaves(_pid: u32) {
+    event!(
+        info,
+        pid = _pid,
+        "the successor beside this process is being stopped"
+    );
+}
+
 /// The state machine of the hand-over moved.
 pub(crate) fn transition(_event: impl Debug, _state: impl Debug, _successor: u32) {
     event!(debug, event = ?_event, state = ?_state, successor = _successor, "hand-over");

@@ -220,7 +220,10 @@ impl Attempt {
     pub(super) async fn parted(&mut self) -> Option<ExitStatus> {
         while let Some(started) = &mut self.started {
             let event = match started.hear().await {
-                Heard::Frame(Frame::Leave) => Event::Left,
+                Heard::Frame(Frame::Leave) => {
+                    log::canary_leaves(self.pid);
+                    Event::Left
+                }
                 Heard::Frame(_) => continue,
                 Heard::Trouble(error) => self.fail(Event::Lost, error),
                 Heard::Exit(status) => {
