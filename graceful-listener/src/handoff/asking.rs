@@ -13,6 +13,7 @@ use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::{Frame, Outcome};
 use super::heritage::{Heritage, heritage};
+use super::predecessor::Predecessor;
 
 /// How long a supervisor may take to say that it has heard a question.
 const HEARD: Duration = Duration::from_secs(5);
@@ -36,34 +37,31 @@ const HEARD: Duration = Duration::from_secs(5);
 /// log; and [`is_aborted`](HandoffError::is_aborted) if it ended meanwhile.
 pub fn ask_supervisor()
 -> Option<impl Future<Output = Result<u32, HandoffError>> + Send + 'static + use<>> {
-    let Heritage::Predecessor(predecessor) = heritage() else {
-        return None;
-    };
-    if !predecessor.supervises || !predecessor.serving.load(Ordering::Acquire) {
-        return None;
-    }
-    let (id, said) = predecessor.questions.open();
-    // One that is gone has closed the channel, and whoever hears that closes the question.
-    let asked = predecessor
-        .channel
-        .post(&Frame::Trigger { id }, Vec::new())
-        .is_ok();
-    asked.then(|| outcome(said))
+    let supervisor = supervisor()?;
+    let (id, said) = supervisor.questions.open();
+    ask(supervisor, id).then(|| outcome(said))
 }
 
 /// Asks the supervisor for a restart on behalf of somebody who waits for no answer, a signal: it is done
 /// once nothing of the kind is under way any more, and what becomes of it is in the supervisor's log.
 /// Returns whether there is a supervisor, as for [`ask_supervisor`], which could be asked.
 pub fn tell_supervisor() -> bool {
+    supervisor().is_some_and(|supervisor| ask(supervisor, 0))
+}
+
+/// That of this process, if this process serves.
+fn supervisor() -> Option<&'static Predecessor> {
     let Heritage::Predecessor(predecessor) = heritage() else {
-        return false;
+        return None;
     };
-    let told = || {
-        predecessor
-            .channel
-            .post(&Frame::Trigger { id: 0 }, Vec::new())
-    };
-    predecessor.supervises && predecessor.serving.load(Ordering::Acquire) && told().is_ok()
+    let serves = predecessor.serving.load(Ordering::Acquire);
+    (predecessor.supervises && serves).then_some(predecessor)
+}
+
+/// One that is gone has closed the channel, and whoever hears that closes the question.
+fn ask(supervisor: &Predecessor, id: u64) -> bool {
+    let asked = supervisor.channel.post(&Frame::Trigger { id }, Vec::new());
+    asked.is_ok()
 }
 
 async fn outcome(mut said: watch::Receiver<Option<Outcome>>) -> Result<u32, HandoffError> {

@@ -35,22 +35,9 @@ impl Server {
     /// attempt fails as busy, but that of a signal, whose sender would not hear of it: it waits for the outcome.
     pub(super) fn attempt(&mut self, candidate: Option<Candidate>, ask: Ask) {
         let Ask { beside, reply } = ask;
-        if candidate.is_none() && reply.is_none() && !beside {
-            if !self.attempts.is_empty() {
-                self.again = true;
-                return;
-            }
-            // It came to the wrong process.
-            if let Some(handover) = &self.handover {
-                self.forwarded = Some(handover.forward());
-                return;
-            }
-            if let Some(left) = &self.left {
-                if !left.forward() {
-                    log::nobody_to_restart(left.pid());
-                }
-                return;
-            }
+        let signal = candidate.is_none() && reply.is_none();
+        if signal && !beside && self.put_off() {
+            return;
         }
         self.stopping &= self.tracker.phase() > Phase::Serving;
         if let Some(refused) = self.no_successor() {
@@ -82,7 +69,7 @@ impl Server {
         if beside && graceful_listener::is_worker() {
             return answer(reply, Err(RestartError::not_beside()));
         }
-        if candidate.is_none() && reply.is_none() && graceful_listener::tell_supervisor() {
+        if signal && graceful_listener::tell_supervisor() {
             return log::left_to_supervisor();
         }
         if candidate.is_none() {
@@ -120,6 +107,23 @@ impl Server {
                 canary: false,
             }
         });
+    }
+
+    /// Whether a signal is not for now, or not for this process: it is kept until the outcome of what is under way is known, or
+    /// goes to the successor.
+    fn put_off(&mut self) -> bool {
+        if !self.attempts.is_empty() {
+            self.again = true;
+        } else if let Some(handover) = &self.handover {
+            self.forwarded = Some(handover.forward());
+        } else if let Some(left) = &self.left {
+            if !left.forward() {
+                log::nobody_to_restart(left.pid());
+            }
+        } else {
+            return false;
+        }
+        true
     }
 
     /// The supervisor starts the next worker. Once that serves this one is told to drain, and it ends only when whoever
