@@ -24,7 +24,8 @@ use super::spawn::{Plan, command, program};
 
 /// How much of what a check says on standard error goes into the error.
 const TAIL: usize = 1024;
-/// From the end of a check to the end of what it wrote, should a child of its own hold the pipe.
+/// From the end of a check to the end of what it wrote, should a child of its own hold the pipe, and from a KILL to the end
+/// of a check, should it hang in the kernel.
 const EXIT_TO_END: Duration = Duration::from_secs(1);
 
 /// A reason of the application's against a successor.
@@ -107,7 +108,11 @@ async fn run(mut child: Child, bound: Duration) -> io::Result<(Option<ExitStatus
         tokio::select! {
             status = child.wait() => break status?,
             () = read(&mut stderr, &mut said) => {}
-            () = &mut late => return Ok((None, said)),
+            () = &mut late => {
+                // Reaped before anybody hears of it.
+                let _ = timeout(EXIT_TO_END, child.kill()).await;
+                return Ok((None, said));
+            }
         }
     };
     let rest = async {
