@@ -105,10 +105,11 @@ impl<B: Body> Body for ResponseBody<B> {
         let frame = inner.as_mut().poll_frame(cx);
         match &frame {
             Poll::Pending => this.head.sent(0, cx),
-            Poll::Ready(Some(Ok(frame))) if !inner.is_end_stream() => {
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() && !inner.is_end_stream() => {
                 this.head
                     .sent(frame.data_ref().map_or(0, Buf::remaining), cx);
             }
+            // Trailers are always the last frame: hyper does not poll the body again after them.
             Poll::Ready(last) => this.end(!matches!(last, Some(Err(_)))),
         }
         frame

@@ -56,7 +56,9 @@ impl<B: Body> Body for CountedBody<B> {
         let frame = inner.as_mut().poll_frame(cx);
         let goes_on = match &frame {
             Poll::Pending => true,
-            Poll::Ready(frame) => matches!(frame, Some(Ok(_))) && !inner.is_end_stream(),
+            // Trailers are always the last frame: hyper does not poll the body again after them.
+            Poll::Ready(Some(Ok(frame))) => frame.is_data() && !inner.is_end_stream(),
+            Poll::Ready(_) => false,
         };
         if !goes_on {
             this.inner.set(None);

@@ -364,6 +364,45 @@ async fn a_counted_body_lets_its_request_go_at_its_end_and_goes_before_it() {
     assert_eq!(tracker.in_flight(), 0, "a body that is dropped");
 }
 
+/// hyper does not poll a body again after its trailers, so the frame with the trailers is the last one.
+#[tokio::test]
+async fn a_body_is_complete_with_its_trailers() {
+    let with_trailers = service_fn(|_: Request<()>| {
+        let frames = [
+            Frame::data(Bytes::from("hello")),
+            Frame::trailers(http::HeaderMap::new()),
+        ];
+        let body = StreamBody::new(stream::iter(frames.map(Ok::<_, Infallible>)));
+        ready(Ok::<_, Infallible>(Response::new(body)))
+    });
+    let tracker = Tracker::new();
+    let graceful = GracefulLayer::with_tracker(tracker.clone());
+    let answer = graceful.layer(with_trailers).call(request(Version::HTTP_2));
+    let mut body = answer.await.unwrap().into_body();
+    assert!(body.frame().await.unwrap().unwrap().is_data());
+    assert_eq!(tracker.in_flight(), 1, "the trailers are still to come");
+    assert!(body.frame().await.unwrap().unwrap().is_trailers());
+    assert_eq!(tracker.in_flight(), 0, "GracefulLayer");
+    assert!(body.is_end_stream() && body.frame().await.is_none());
+
+    let counting = ConnTrackingLayer::with_completion(tracker.clone(), CompleteOnBody);
+    let answer = counting.layer(with_trailers).call(request(Version::HTTP_2));
+    let mut body = answer.await.unwrap().into_body();
+    assert!(body.frame().await.unwrap().unwrap().is_data());
+    assert_eq!(tracker.in_flight(), 1, "the trailers are still to come");
+    assert!(body.frame().await.unwrap().unwrap().is_trailers());
+    assert_eq!(tracker.in_flight(), 0, "CompleteOnBody");
+    assert!(body.is_end_stream() && body.frame().await.is_none());
+
+    // Dropped before its trailers, the body was not complete.
+    let answer = graceful.layer(with_trailers).call(request(Version::HTTP_2));
+    let mut body = answer.await.unwrap().into_body();
+    assert!(body.frame().await.unwrap().unwrap().is_data());
+    drop(body);
+    let report = tracker.drain(Grace::default()).await;
+    assert_eq!((report.requests, report.failed), (3, 1), "{report}");
+}
+
 #[tokio::test]
 async fn trackers_do_not_see_each_other_and_leave_nothing() {
     for round in 0..1000 {
