@@ -112,7 +112,9 @@ impl Drain {
     /// Has `saver` run if this request is cut before it has an answer: instead of the handler, which is dropped after it.
     ///
     /// Savers of all requests run in parallel, for half of [`Grace::cutoff`](crate::Grace::cutoff) at the most; then the
-    /// client gets its 503. Of a request that is answered in time the savers are dropped.
+    /// client gets its 503. Of a request that is answered in time the savers are dropped. If a saver panics, the others still run
+    /// and the client still gets its 503; the request then counts as not saved, and the panic is logged and in
+    /// [`Report::panics`](crate::Report::panics).
     pub fn on_cutoff(&self, saver: impl Future<Output = ()> + Send + 'static) {
         self.savers.add(saver);
     }

@@ -11,10 +11,13 @@ use http::{
 
 use crate::{
     Tracker,
+    contained::Contained,
     drain::{self, Within},
+    line::Line,
     phase::Phase,
     record::{Record, Stage, content_length},
     report::Answer,
+    savers::Savers,
     state::{Arena, Cell, Orders, Place},
 };
 
@@ -75,6 +78,17 @@ impl Drop for Head {
     }
 }
 
+/// The savers of a request, ready to be run. A server that was dropped runs none.
+#[cold]
+fn contain(savers: &Savers, line: &Line) -> Vec<Contained<(), Tracker>> {
+    let Some(tracker) = Tracker::of(line.cell().arena()) else {
+        return Vec::new();
+    };
+    let what = format!("saver of {} {}", line.method, line.path());
+    let contain = |saver| Contained::new(tracker.clone(), what.clone(), saver);
+    savers.take().into_iter().map(contain).collect()
+}
+
 impl Record {
     #[inline]
     fn cell(&self) -> &'static Cell {
@@ -117,7 +131,18 @@ impl Record {
     pub(crate) fn poll_save(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let bound = self.arena().saving().max(Duration::from_millis(1));
         self.stage = Stage::Saving;
-        self.saving.poll(self.savers.as_deref(), bound, cx)
+        let Self {
+            saving,
+            savers,
+            line,
+            ..
+        } = self;
+        let start = || {
+            savers
+                .as_deref()
+                .map_or_else(Vec::new, |savers| contain(savers, line))
+        };
+        saving.poll(start, bound, cx)
     }
 
     /// Its handler was polled, and has no answer yet. Returns whether there is no time for one.

@@ -6,6 +6,7 @@ mod body;
 mod completion;
 pub mod conn;
 pub mod conn_tracking;
+mod contained;
 mod drain;
 mod grace;
 pub mod graceful;
@@ -42,7 +43,7 @@ pub use self::{
     health::{FailAt, Health},
     phase::Phase,
     platform::{Misfit, Platform},
-    report::{Abandoned, Answer, Cut, CutReason, Held, Report, Upload},
+    report::{Abandoned, Answer, Cut, CutReason, Held, Panicked, Report, Upload},
     state::RequestGuard,
     streams::{Close, EndSocket, EndStream},
     tracker::{Beacon, ConnInfo, Counts, RequestInfo, Timeouts, Tracker},

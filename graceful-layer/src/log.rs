@@ -3,17 +3,36 @@
 //! | event | level | fields | when |
 //! |---|---|---|---|
 //! | `phase` | INFO | `phase`, `connections`, `requests`, `left_ms` | a phase begins |
-//! | `still open` | INFO | `connections`, `requests`, `left_ms`, `oldest` | every 5 s of a drain |
-//! | `abandoned` | WARN | `method`, `path`, `peer`, `connection`, `age_ms`, `answer`, `saved`, `reason` | a request is cut |
+//! | `waiting for …; deadline in …` | INFO | | every 5 s of a drain, and of a hook of `Closed` |
+//! | `request aborted …` | WARN | `connection`, `saved` | a request is aborted |
+//! | `… panicked: …` | ERROR | | a hook, a saver, a callback or a make-service panics |
+//! | `hook … did not end within …` | WARN | | a hook is dropped |
 
-use crate::{Abandoned, Phase, Tracker};
+use std::{fmt, time::Duration};
+
+use crate::{Abandoned, Answer, CutReason, Phase, Tracker, state::Blocker};
+
+/// A duration for people: `2 s`, `6.5 s`.
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = (self.0.as_millis() + 50) / 100;
+        match (tenths / 10, tenths % 10) {
+            (whole, 0) => write!(f, "{whole} s"),
+            (whole, part) => write!(f, "{whole}.{part} s"),
+        }
+    }
+}
+
+/// A text of the program, such as that of a panic, as a part of one line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
 
 #[cfg(feature = "tracing")]
 mod events {
     use super::*;
-
-    /// How many of the oldest requests are named.
-    const NAMED: usize = 5;
 
     pub(crate) fn phase(tracker: &Tracker, phase: Phase) {
         tracing::info!(target: "graceful_layer",
@@ -25,33 +44,53 @@ mod events {
         );
     }
 
-    pub(crate) fn still_open(tracker: &Tracker) {
-        let named = |request: &crate::RequestInfo| {
-            let (method, path, age) = (&request.method, &request.path, request.age.as_millis());
-            format!("{method} {path} from {} ({age} ms)", request.peer)
+    /// Nothing is logged that waits for nothing.
+    pub(crate) fn still_open(waits: &[String], left: Option<Duration>) {
+        let Some(waits) = listed(waits) else { return };
+        let deadline = left.map_or_else(String::new, |left| {
+            format!("; deadline in {}", Seconds(left))
+        });
+        tracing::info!(target: "graceful_layer", "waiting for {waits}{deadline}");
+    }
+
+    pub(crate) fn hook_overran(hook: &Blocker, bound: Duration) {
+        let bound = Seconds(bound);
+        tracing::warn!(target: "graceful_layer", "{hook} did not end within {bound}: it is dropped, and the shutdown continues");
+    }
+
+    pub(crate) fn panicked(what: &str, message: &str) {
+        let message = one_line(message);
+        tracing::error!(target: "graceful_layer", "{what} panicked: {message}; everything else continues");
+    }
+
+    pub(crate) fn abandoned(request: &Abandoned, grpc: bool) {
+        let why = match request.reason {
+            CutReason::Hurried => "by a further signal or a command",
+            _ => "at the deadline",
         };
-        let oldest: Vec<_> = tracker.requests().iter().take(NAMED).map(named).collect();
-        tracing::info!(target: "graceful_layer",
-            connections = tracker.counts().total(),
-            requests = tracker.in_flight(),
-            left_ms = left_ms(tracker),
-            oldest = oldest.join(", "),
-            "still open"
+        let got = match request.answer {
+            Answer::Refused if grpc => "the client got the gRPC status UNAVAILABLE",
+            Answer::Refused => "the client got 503",
+            Answer::None => "the client got no response",
+            Answer::Truncated => "the client got a part of the response",
+        };
+        let Abandoned {
+            method, path, peer, ..
+        } = request;
+        tracing::warn!(target: "graceful_layer",
+            connection = request.connection,
+            saved = request.saved,
+            "request aborted {why}: {method} {path} from {peer}, running {}, {got}", Seconds(request.age)
         );
     }
 
-    pub(crate) fn abandoned(request: &Abandoned) {
-        tracing::warn!(target: "graceful_layer",
-            method = %request.method,
-            path = request.path,
-            peer = %request.peer,
-            connection = request.connection,
-            age_ms = request.age.as_millis() as u64,
-            answer = %request.answer,
-            saved = request.saved,
-            reason = request.reason.as_str(),
-            "abandoned"
-        );
+    /// `a`, `a and b`, `a, b and c`; nothing for none.
+    fn listed(all: &[String]) -> Option<String> {
+        let (last, others) = all.split_last()?;
+        Some(match others {
+            [] => last.clone(),
+            others => format!("{} and {last}", others.join(", ")),
+        })
     }
 
     /// Nothing while there is no deadline, or nothing left to wait for.
@@ -69,8 +108,10 @@ mod events {
     use super::*;
 
     pub(crate) fn phase(_: &Tracker, _: Phase) {}
-    pub(crate) fn still_open(_: &Tracker) {}
-    pub(crate) fn abandoned(_: &Abandoned) {}
+    pub(crate) fn still_open(_: &[String], _: Option<Duration>) {}
+    pub(crate) fn hook_overran(_: &Blocker, _: Duration) {}
+    pub(crate) fn panicked(_: &str, _: &str) {}
+    pub(crate) fn abandoned(_: &Abandoned, _: bool) {}
 }
 
-pub(crate) use events::{abandoned, phase, still_open};
+pub(crate) use events::{abandoned, hook_overran, panicked, phase, still_open};

@@ -136,21 +136,24 @@ impl Record {
             return;
         };
         let query = self.line.query().filter(|_| tracker.keeps_queries());
-        tracker.abandoned(Abandoned {
-            method: self.line.method.clone(),
-            path: self.line.path().to_owned(),
-            query: query.map(str::to_owned),
-            version: self.line.version,
-            peer: cell.peer(),
-            connection: cell.id(),
-            age: self.line.age(),
-            upload: self.upload,
-            ran,
-            answer,
-            sent: self.sent,
-            saved,
-            reason: tracker.cut_reason(),
-        });
+        tracker.abandoned(
+            Abandoned {
+                method: self.line.method.clone(),
+                path: self.line.path().to_owned(),
+                query: query.map(str::to_owned),
+                version: self.line.version,
+                peer: cell.peer(),
+                connection: cell.id(),
+                age: self.line.age(),
+                upload: self.upload,
+                ran,
+                answer,
+                sent: self.sent,
+                saved,
+                reason: tracker.cut_reason(),
+            },
+            self.grpc,
+        );
     }
 }
 

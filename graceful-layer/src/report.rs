@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use graceful_signal::Cause;
 use http::{Method, Version};
 
-use crate::{Counts, Peer, conn::ConnState};
+use crate::{Counts, Peer, conn::ConnState, log::one_line};
 
 /// What a drain did. Its `Display` is one log line.
 #[derive(Clone, Debug, Default)]
@@ -32,15 +32,21 @@ pub struct Report {
     pub drained: Counts,
     /// Requests that were in flight when the drain began.
     pub drained_requests: usize,
-    /// What held the drain to its end, or to the cutoff: of all that was worked on at the last look that found something,
-    /// 20 ms before or less, the one that had been there longest. `None` if nothing but idle connections was waited for.
+    /// What held the drain to its end, or to the cutoff. Of all that was worked on at the last look that found something,
+    /// 20 ms before or less, this is the one that had been there longest. `None` if nothing but idle connections was waited for.
     pub held: Option<Held>,
     /// Connections cut at the end, each with a request in flight or upgraded or half a head read.
     pub cut: Vec<Cut>,
     /// Requests cut at the end.
     pub abandoned: Vec<Abandoned>,
-    /// Labels of the beacons that still held the drain at its end, and of hooks that did not end in time.
+    /// Labels of the drain guards ([`Beacon`](crate::Beacon)) and hooks that still held the drain at its end, and of the hooks that
+    /// panicked or did not end within their bound.
     pub beacons: Vec<String>,
+    /// Panics in code of the program that the server calls beside its handlers, since the start: hooks, savers, the callbacks
+    /// `on_abandoned` and `sign_refusals`, a make-service. Each ended nothing but itself. A hook that panicked is in
+    /// [`beacons`](Self::beacons) too, so that the report is not [clean](Self::is_clean). The request of a saver or of a
+    /// callback is in [`abandoned`](Self::abandoned). A handler that panics is counted in [`failed`](Self::failed).
+    pub panics: Vec<Panicked>,
     /// What still did not go away after the cutoff: connections, requests and beacons that somebody else holds.
     pub left: usize,
     /// The requests among them.
@@ -54,7 +60,10 @@ impl Report {
         self.requests.saturating_sub(self.failed + others as u64)
     }
 
-    /// Whether nothing was cut.
+    /// Whether every client that had the chance to send its request got a complete response, or closed its connection itself, and
+    /// whether all drain guards and hooks ended.
+    ///
+    /// Requests that [`failed`](Self::failed) do not count here.
     pub fn is_clean(&self) -> bool {
         self.cut.is_empty()
             && self.abandoned.is_empty()
@@ -91,7 +100,10 @@ impl fmt::Display for Report {
             write!(f, "; {request}")?;
         }
         for label in &self.beacons {
-            write!(f, "; held by {label}")?;
+            write!(f, "; not finished: {label}")?;
+        }
+        for panicked in &self.panics {
+            write!(f, "; {panicked}")?;
         }
         if let Some(held) = &self.held {
             write!(f, "; longest: {held}")?;
@@ -111,13 +123,35 @@ impl fmt::Display for Report {
     }
 }
 
+/// Code of the program that panicked, once or more often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Panicked {
+    /// What it was: `hook "flush-kafka"`, `saver of GET /export`, `on_abandoned`, `make-service`.
+    pub what: String,
+    /// The text of its first panic.
+    pub message: String,
+    /// How often it panicked.
+    pub times: u64,
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} panicked", self.what)?;
+        if self.times > 1 {
+            write!(f, " {} times", self.times)?;
+        }
+        write!(f, ": {}", one_line(&self.message))
+    }
+}
+
 /// What held a drain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Held {
-    /// A request, a connection or a beacon: `GET /export from 192.0.2.7:4711`, `hijacked connection 3 from …`, `accepting`.
+    /// A request, a connection, a drain guard or a hook: `GET /export from 192.0.2.7:4711`, `hijacked connection 3 from …`, `drain guard "accepting"`.
     pub what: String,
-    /// How old it was; unknown for a beacon.
+    /// How old it was; unknown for a drain guard or a hook.
     pub age: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! What a handler leaves to be run if its request is cut, and the running of it.
+//! What a handler leaves to be run if its request is aborted, and the running of it.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::timeout;
 
-type Saver = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Saver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a request wants to run before it is cut.
 #[derive(Default)]
@@ -23,7 +23,7 @@ impl Savers {
         self.lock().push(Box::pin(saver));
     }
 
-    fn take(&self) -> Vec<Saver> {
+    pub(crate) fn take(&self) -> Vec<Saver> {
         mem::take(&mut self.lock())
     }
 
@@ -37,34 +37,41 @@ impl Savers {
 pub(crate) struct Saving(Mutex<Option<Pin<Box<dyn Future<Output = bool> + Send>>>>);
 
 impl Saving {
-    /// Runs `savers` for `bound` at the most. Resolves to whether there were any and all ended in time.
-    pub(crate) fn poll(
+    /// Runs the savers that `start` returns at the first call, for `bound` at the most. A saver resolves to nothing if it
+    /// panicked. Resolves to whether there were any, and all ended in time and without a panic.
+    pub(crate) fn poll<S: Future<Output = Option<()>> + Unpin + Send + 'static>(
         &mut self,
-        savers: Option<&Savers>,
+        start: impl FnOnce() -> Vec<S>,
         bound: Duration,
         cx: &mut Context<'_>,
     ) -> Poll<bool> {
         let running = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         let running = running.get_or_insert_with(|| {
-            let mut savers = savers.map_or_else(Vec::new, Savers::take);
-            Box::pin(async move {
-                let any = !savers.is_empty();
-                any && timeout(bound, all(&mut savers)).await.is_ok()
-            })
+            let savers = start();
+            let any = !savers.is_empty();
+            Box::pin(async move { timeout(bound, all(savers)).await.unwrap_or(false) && any })
         });
         running.as_mut().poll(cx)
     }
 }
 
-async fn all(savers: &mut Vec<Saver>) {
+/// Runs them side by side. Resolves to whether none panicked.
+async fn all<S: Future<Output = Option<()>> + Unpin>(mut savers: Vec<S>) -> bool {
+    let mut whole = true;
     poll_fn(|cx| {
-        savers.retain_mut(|saver| saver.as_mut().poll(cx).is_pending());
+        savers.retain_mut(|saver| match Pin::new(saver).poll(cx) {
+            Poll::Ready(saved) => {
+                whole &= saved.is_some();
+                false
+            }
+            Poll::Pending => true,
+        });
         match savers.is_empty() {
-            true => Poll::Ready(()),
+            true => Poll::Ready(whole),
             false => Poll::Pending,
         }
     })
-    .await;
+    .await
 }
 
 impl fmt::Debug for Savers {

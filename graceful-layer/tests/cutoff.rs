@@ -260,7 +260,7 @@ async fn a_beacon_that_holds_the_drain_is_named() {
     drop(beacon);
     assert_eq!(
         drain.await.unwrap().held.unwrap().to_string(),
-        "nightly export"
+        "drain guard \"nightly export\""
     );
 }
 

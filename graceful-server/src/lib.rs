@@ -25,8 +25,8 @@ mod transport;
 pub use graceful_layer::GrpcHealth;
 pub use graceful_layer::{
     self as layer, Abandoned, Answer, Beacon, Close, ConnInfo, ConnState, ConnTrackingLayer,
-    Counts, Cut, CutReason, Drain, FailAt, Grace, GracefulLayer, Health, Held, Misfit, Peer, Phase,
-    Platform, Report, RequestInfo, Timeouts, Tracker, Upload,
+    Counts, Cut, CutReason, Drain, FailAt, Grace, GracefulLayer, Health, Held, Misfit, Panicked,
+    Peer, Phase, Platform, Report, RequestInfo, Timeouts, Tracker, Upload,
 };
 pub use graceful_listener::{
     self as listener, ControlSocket, HandoffError, HandoffFd, HandoffListener, HandoffUdp,

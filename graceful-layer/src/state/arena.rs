@@ -4,6 +4,7 @@ mod pool;
 mod shard;
 
 use std::{
+    fmt,
     sync::{OnceLock, Weak},
     task::{Context, Poll},
     time::Duration,
@@ -26,10 +27,36 @@ use crate::{
 /// Milliseconds, until a drain brings its own.
 const LINGER: u32 = 500;
 
-/// What holds the drain besides connections and requests, by number and label.
+/// What holds the drain besides connections and requests, with its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Blocker {
+    /// The program holds it: [`Beacon`](crate::Beacon).
+    Guard(String),
+    /// A hook that runs.
+    Hook(String),
+}
+
+impl Blocker {
+    pub(crate) fn label(&self) -> &str {
+        match self {
+            Self::Guard(label) | Self::Hook(label) => label,
+        }
+    }
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Guard(label) => write!(f, "drain guard {label:?}"),
+            Self::Hook(label) => write!(f, "hook {label:?}"),
+        }
+    }
+}
+
+/// By number.
 #[derive(Debug, Default)]
 struct Beacons {
-    lit: Vec<(u64, String)>,
+    lit: Vec<(u64, Blocker)>,
     count: u64,
 }
 
@@ -368,11 +395,11 @@ impl Arena {
 
     // Beacons: they hold the drain like a connection does.
 
-    pub(crate) fn light(&self, label: String) -> u64 {
+    pub(crate) fn light(&self, blocker: Blocker) -> u64 {
         let mut beacons = lock(&self.beacons);
         beacons.count += 1;
         let id = beacons.count;
-        beacons.lit.push((id, label));
+        beacons.lit.push((id, blocker));
         id
     }
 
@@ -381,7 +408,7 @@ impl Arena {
         self.bell.ring();
     }
 
-    pub(crate) fn beacons(&self) -> Vec<String> {
+    pub(crate) fn beacons(&self) -> Vec<Blocker> {
         lock(&self.beacons)
             .lit
             .iter()

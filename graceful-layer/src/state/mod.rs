@@ -38,7 +38,7 @@ mod loom;
 mod orders;
 mod parked;
 
-pub(crate) use arena::Arena;
+pub(crate) use arena::{Arena, Blocker};
 pub use cell::RequestGuard;
 pub(crate) use cell::{Cell, IoPart, Part};
 pub(crate) use orders::Orders;

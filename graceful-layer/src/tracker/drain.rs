@@ -5,6 +5,7 @@ use std::{future::poll_fn, sync::atomic::Ordering::Relaxed, time::Duration};
 use graceful_signal::ShutdownSignal;
 use tokio::{
     sync::watch,
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
 
@@ -47,6 +48,7 @@ pub(super) async fn run(tracker: Tracker, signal: ShutdownSignal, grace: Grace) 
         heard: 0,
         forgiven: 0,
         hooked: Phase::Serving,
+        hooks: JoinSet::new(),
         report: Report::default(),
         metrics: Metrics::default(),
     };
@@ -72,6 +74,8 @@ struct Stop {
     forgiven: u32,
     /// The last phase whose hooks have been started.
     hooked: Phase,
+    /// The hooks that run; they end with the shutdown (law 7).
+    hooks: JoinSet<()>,
     report: Report,
     metrics: Metrics,
 }
@@ -202,7 +206,10 @@ impl Stop {
             self.sweep(&rules);
             self.note_held();
             if before >= remind_at && !tracker.0.silent {
-                log::still_open(&tracker);
+                log::still_open(
+                    &held::all(&tracker),
+                    Some(until.saturating_duration_since(before)),
+                );
                 remind_at = before + REMIND;
             }
             pause = SWEEP.max(before.elapsed() * 20);
@@ -250,15 +257,21 @@ impl Stop {
 
     async fn close(&mut self) {
         let arena = self.tracker.arena();
+        let tracker = self.tracker.clone();
         self.report.left = arena.outstanding();
-        self.report.beacons = arena.beacons();
+        let beacons = arena.beacons();
+        self.report.beacons = beacons.iter().map(|held| held.label().to_owned()).collect();
+        self.end_hooks().await;
         self.report.handed_over = self.tracker.is_handed_over();
         self.report.left_requests = arena.in_flight();
         self.report.abandoned = self.tracker.0.ledger.take();
         self.report.failed = arena.failed();
         (self.report.connections, self.report.requests) = arena.totals();
-        let hooks = lock(&self.tracker.0.hooks).clone();
-        self.report.beacons.extend(hooks::finish(&hooks).await);
+        let hooks = lock(&tracker.0.hooks).clone();
+        hooks::finish(&tracker, &hooks, REMIND).await;
+        let ledger = &tracker.0.ledger;
+        self.report.beacons.extend(ledger.take_unfinished());
+        self.report.panics = ledger.take_panics();
         self.enter(Phase::Closed);
         if !self.tracker.0.silent {
             self.metrics.finish(&self.tracker, &self.report);
@@ -365,12 +378,21 @@ impl Stop {
         }
     }
 
+    /// Drops the hooks that still run (law 7). A hook that blocks its thread cannot be dropped, and is not waited for.
+    async fn end_hooks(&mut self) {
+        self.hooks.abort_all();
+        let ended = async { while self.hooks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(DROPPED, ended).await;
+    }
+
     /// Starts the hooks of `phase`, and those of a lame duck that was skipped.
     fn start_hooks(&mut self, phase: Phase) {
+        // Those that have ended are forgotten.
+        while self.hooks.try_join_next().is_some() {}
         let hooks = lock(&self.tracker.0.hooks).clone();
         for begun in [Phase::LameDuck, Phase::Draining, Phase::Cutoff] {
             if begun <= phase && phase < Phase::Closed && self.hooked < begun {
-                hooks::start(&self.tracker, &hooks, begun);
+                hooks::start(&self.tracker, &hooks, begun, &mut self.hooks);
             }
         }
         self.hooked = phase;

@@ -1,9 +1,74 @@
-//! What a drain still waits for: of all that is left, the one that has been there longest.
+//! What a drain still waits for: all of it for the log, and for the report the one that has been there longest.
 
 use std::time::Duration;
 
 use super::Tracker;
-use crate::{Held, conn::ConnState};
+use crate::{
+    Held,
+    conn::ConnState,
+    log::Seconds,
+    state::{Blocker, Cell},
+};
+
+/// How many of the oldest requests are named.
+const NAMED: usize = 5;
+
+/// Everything that is waited for, in words. Empty only if nothing is.
+pub(super) fn all(tracker: &Tracker) -> Vec<String> {
+    let mut waits = requests(tracker);
+    waits.extend(connections(tracker));
+    waits.extend(tracker.arena().beacons().iter().map(Blocker::to_string));
+    waits
+}
+
+/// The oldest by name, the others by number.
+fn requests(tracker: &Tracker) -> Vec<String> {
+    let named = |request: &crate::RequestInfo| {
+        let (method, path, age) = (&request.method, &request.path, Seconds(request.age));
+        format!("{method} {path} from {} (running {age})", request.peer)
+    };
+    let mut waits: Vec<_> = tracker.requests().iter().take(NAMED).map(named).collect();
+    match (tracker.in_flight().saturating_sub(waits.len()), waits.len()) {
+        (0, _) => {}
+        (more, 0) => waits.push(counted(more, "request")),
+        (more, _) => waits.push(counted(more, "further request")),
+    }
+    waits
+}
+
+/// Those without a request in flight, by what they are waited for.
+fn connections(tracker: &Tracker) -> Vec<String> {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    tracker.arena().walk(|cell| {
+        let Some(what) = wait(cell) else { return };
+        match counts.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((what, 1)),
+        }
+    });
+    let named = |&(what, count): &(&str, usize)| counted(count, what);
+    counts.iter().map(named).collect()
+}
+
+fn wait(cell: &Cell) -> Option<&'static str> {
+    Some(match cell.state() {
+        _ if cell.in_flight() > 0 => return None,
+        ConnState::Closed => return None,
+        ConnState::New => "connection without a request",
+        ConnState::Handshaking => "TLS handshake",
+        ConnState::Idle => "idle connection",
+        ConnState::Hijacked => "upgraded connection",
+        ConnState::Active if cell.is_mid_head() => "incomplete request header",
+        ConnState::Active => "unsent response",
+    })
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
 
 /// A request before a connection before a beacon: it says the most.
 pub(super) fn longest(tracker: &Tracker) -> Option<Held> {
@@ -51,6 +116,6 @@ fn connection(tracker: &Tracker) -> Option<Held> {
 }
 
 fn beacon(tracker: &Tracker) -> Option<Held> {
-    let what = tracker.arena().beacons().into_iter().next()?;
+    let what = tracker.arena().beacons().first()?.to_string();
     Some(Held { what, age: None })
 }

@@ -1,11 +1,14 @@
-//! What the program does of its own at each phase of a stop.
+//! What the program does of its own at each phase of a shutdown.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use super::Tracker;
-use crate::Phase;
+use crate::{Phase, contained::Contained, log, state::Blocker};
 
 type Run = dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
@@ -32,36 +35,63 @@ impl Hook {
         }
     }
 
-    /// Runs it, and says whether it ended in time.
-    async fn run(&self) -> bool {
-        timeout(self.bound, (self.run)()).await.is_ok()
+    fn blocker(&self) -> Blocker {
+        Blocker::Hook(self.label.clone())
+    }
+
+    /// Runs it. One that panics or does not end in time is in the report.
+    async fn run(self, tracker: Tracker) {
+        let blocker = self.blocker();
+        let run = self.run;
+        // Called at the first poll, so that a panic in the closure is contained like one in its future.
+        let running = Contained::new(
+            tracker.clone(),
+            blocker.to_string(),
+            async move { run().await },
+        );
+        match timeout(self.bound, running).await {
+            Ok(Some(())) => return,
+            Ok(None) => {}
+            Err(_) => log::hook_overran(&blocker, self.bound),
+        }
+        tracker.0.ledger.note_unfinished(self.label);
     }
 }
 
-/// Starts the hooks of `phase` side by side, each holding the drain while it runs.
-pub(super) fn start(tracker: &Tracker, hooks: &[Hook], phase: Phase) {
+/// Starts the hooks of `phase` side by side in `running`, each holding the drain while it runs.
+pub(super) fn start(tracker: &Tracker, hooks: &[Hook], phase: Phase, running: &mut JoinSet<()>) {
     for hook in hooks.iter().filter(|hook| hook.phase == phase).cloned() {
-        let beacon = tracker.beacon(hook.label.clone());
-        tokio::spawn(async move {
-            hook.run().await;
-            drop(beacon);
+        let holding = tracker.hold(hook.blocker());
+        let tracker = tracker.clone();
+        running.spawn(async move {
+            hook.run(tracker).await;
+            drop(holding);
         });
     }
 }
 
-/// Runs the hooks of `Closed` one after the other, the last registered first. Returns the labels of those cut.
-pub(super) async fn finish(hooks: &[Hook]) -> Vec<String> {
-    let mut cut = Vec::new();
-    for hook in hooks
+/// Runs the hooks of `Closed` one after the other, the last registered first. Every `remind` the log names the one that runs.
+pub(super) async fn finish(tracker: &Tracker, hooks: &[Hook], remind: Duration) {
+    let closed = hooks
         .iter()
         .rev()
-        .filter(|hook| hook.phase == Phase::Closed)
-    {
-        if !hook.run().await {
-            cut.push(hook.label.clone());
+        .filter(|hook| hook.phase == Phase::Closed);
+    for hook in closed.cloned() {
+        let (blocker, bound) = (hook.blocker(), hook.bound);
+        let mut running = std::pin::pin!(hook.run(tracker.clone()));
+        let mut left = bound;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut running => break,
+                () = sleep(remind) => {}
+            }
+            left = left.saturating_sub(remind);
+            if !tracker.0.silent {
+                log::still_open(&[blocker.to_string()], Some(left));
+            }
         }
     }
-    cut
 }
 
 impl fmt::Debug for Hook {

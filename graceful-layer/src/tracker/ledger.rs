@@ -1,4 +1,4 @@
-//! What is written down of what was cut, and who is told of it.
+//! What is noted for the report, and who is told of it: aborted requests, closed connections, panics, hooks.
 
 use std::{
     fmt,
@@ -10,7 +10,9 @@ use std::{
 
 use super::Tracker;
 use crate::{
-    Abandoned, CutReason, log, metrics,
+    Abandoned, CutReason, Panicked,
+    contained::{self, NotePanic},
+    log, metrics,
     sync::{Mutex, lock},
 };
 
@@ -19,6 +21,9 @@ type Listener = Arc<dyn Fn(&Abandoned) + Send + Sync>;
 #[derive(Default)]
 pub(super) struct Ledger {
     abandoned: Mutex<Vec<Abandoned>>,
+    panics: Mutex<Vec<Panicked>>,
+    /// Labels of hooks that panicked or did not end in time.
+    unfinished: Mutex<Vec<String>>,
     listeners: Mutex<Vec<Listener>>,
     queries: AtomicBool,
     hurried: AtomicBool,
@@ -32,6 +37,18 @@ impl Ledger {
     pub(super) fn take(&self) -> Vec<Abandoned> {
         std::mem::take(&mut lock(&self.abandoned))
     }
+
+    pub(super) fn note_unfinished(&self, hook: String) {
+        lock(&self.unfinished).push(hook);
+    }
+
+    pub(super) fn take_unfinished(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.unfinished))
+    }
+
+    pub(super) fn take_panics(&self) -> Vec<Panicked> {
+        std::mem::take(&mut lock(&self.panics))
+    }
 }
 
 impl Tracker {
@@ -39,7 +56,8 @@ impl Tracker {
     ///
     /// It is called in the task of the request, one call for each; all of them are in the
     /// [`Report`](crate::Report) as well. It must be brief: what takes time belongs on a channel, with a
-    /// hook of [`Phase::Closed`](crate::Phase::Closed) that waits for its other end.
+    /// hook of [`Phase::Closed`](crate::Phase::Closed) that waits for its other end. If it panics, the other listeners are still
+    /// called, and the panic is logged and in [`Report::panics`](crate::Report::panics).
     pub fn on_abandoned(&self, listener: impl Fn(&Abandoned) + Send + Sync + 'static) {
         lock(&self.0.ledger.listeners).push(Arc::new(listener));
     }
@@ -61,13 +79,31 @@ impl Tracker {
         }
     }
 
-    pub(crate) fn abandoned(&self, request: Abandoned) {
-        log::abandoned(&request);
+    pub(crate) fn abandoned(&self, request: Abandoned, grpc: bool) {
+        log::abandoned(&request, grpc);
         metrics::abandoned();
         // Called with the lock free: a listener may ask the tracker anything.
         let listeners = lock(&self.0.ledger.listeners).clone();
-        listeners.iter().for_each(|listener| listener(&request));
+        for listener in &listeners {
+            contained::call(self, "on_abandoned", || listener(&request));
+        }
         lock(&self.0.ledger.abandoned).push(request);
+    }
+}
+
+impl NotePanic for Tracker {
+    /// One entry for each `what`, so that a callback that always panics takes no memory.
+    fn note_panic(&self, what: &str, message: String) {
+        log::panicked(what, &message);
+        let mut panics = lock(&self.0.ledger.panics);
+        match panics.iter_mut().find(|known| known.what == what) {
+            Some(known) => known.times += 1,
+            None => panics.push(Panicked {
+                what: what.to_owned(),
+                message,
+                times: 1,
+            }),
+        }
     }
 }
 

@@ -36,7 +36,8 @@ pub use self::{
 use crate::{
     Grace, Peer, Phase, Report,
     conn::Connection,
-    state::{Arena, Cell},
+    contained,
+    state::{Arena, Blocker, Cell},
     sync::{Mutex, lock},
 };
 
@@ -311,6 +312,10 @@ impl Tracker {
     /// At `LameDuck` stop what brings new work (a queue's consumer), at `Draining` what serves it. These run side by side
     /// and hold the drain like a [`Beacon`]. Without a lame duck its hooks run when draining begins. Hooks of `Closed` run
     /// when nothing is left, one after the other, the last registered first: flush what requests have written to.
+    ///
+    /// While the shutdown waits for a hook, the log names it every five seconds. A hook that does not end within its
+    /// bound, or before the end of the cutoff, is dropped. A hook that panics ends nothing else: the other hooks run, and the report is returned. Either way its
+    /// label is in [`Report::beacons`]; a panic is logged, and is in [`Report::panics`].
     pub fn on<F, Fut>(&self, phase: Phase, label: impl Into<String>, bound: Duration, hook: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -336,7 +341,11 @@ impl Tracker {
 
     /// Holds the drain while it lives, for work that is not a request. `label` names it in the report.
     pub fn beacon(&self, label: impl Into<String>) -> Beacon {
-        Beacon::new(self.0.arena, label.into())
+        self.hold(Blocker::Guard(label.into()))
+    }
+
+    fn hold(&self, blocker: Blocker) -> Beacon {
+        Beacon::new(self.0.arena, blocker)
     }
 
     /// Requests in flight: begun and not let go with their last body byte. A scan.
@@ -391,7 +400,8 @@ impl Tracker {
     /// Has `sign` add to the head of each refusal: the answer that the cutoff gives in the place of a handler that has none, a 503
     /// or gRPC's status 14. For headers that every answer of the service has, since under `graceful_server::serve` no layer of
     /// the service sees that one. An answer that has begun is no refusal. A second `sign` replaces the first, from the next
-    /// refusal on. It runs where the request is polled, so it must not block.
+    /// refusal on. It runs where the request is polled, so it must not block. If it panics, the panic is logged and in the
+    /// report, and the client gets the refusal as it is then.
     ///
     /// ```
     /// # let tracker = graceful_layer::Tracker::new();
@@ -407,7 +417,7 @@ impl Tracker {
     pub(crate) fn refused(&self, answer: &mut Parts) {
         let sign = lock(&self.0.refusal).clone();
         if let Some(sign) = sign {
-            sign(answer);
+            contained::call(self, "sign_refusals", || sign(answer));
         }
     }
 
