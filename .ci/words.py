@@ -47,7 +47,7 @@ def table(text):
 
 
 def in_text(rows, text):
-    """Spans and rows, from left to right. Of two that overlap the first counts."""
+    """Spans and rows, from left to right. If two matches overlap, the first match counts."""
     found = sorted(
         ((match.start(), match.end(), row) for row in rows for match in row.pattern.finditer(text)), key=lambda hit: hit[:2]
     )
