@@ -48,7 +48,8 @@ impl Drain {
     /// The drain of the request that is being handled: `None` outside of one.
     ///
     /// Ask in the handler itself, which is the service's future. What a service does in `call`, before it has returned one,
-    /// is outside, and so is a task that the handler spawns; give that what this returned.
+    /// is outside, and so is a task that the handler or axum's `on_upgrade` spawns. Move the returned `Drain` into the task, or run
+    /// the task's work in its [`scope`](Self::scope).
     pub fn current() -> Option<Self> {
         let context = CURRENT.get();
         let tracker = Tracker::of(context.arena?)?;
@@ -57,6 +58,17 @@ impl Drain {
         }
         let savers = with_savers(|all| all.last().cloned())??;
         Some(Self { tracker, savers })
+    }
+
+    /// While the returned value lives, [`current`](Self::current) returns this drain on this thread, outside of any request.
+    pub(crate) fn enter(&self) -> Within {
+        let mut savers = Some(self.savers.clone());
+        let within = Within::enter(self.tracker.arena(), &mut savers);
+        CURRENT.set(Context {
+            counted: false,
+            ..CURRENT.get()
+        });
+        within
     }
 
     /// The tracker of the server.
@@ -154,10 +166,28 @@ struct Context {
     arena: Option<&'static Arena>,
     /// The last of `SAVERS` are its own.
     asked: bool,
+    /// The arena counts the request, so an inner layer with the same tracker must not.
+    counted: bool,
+}
+
+/// Whether a handler or a scope runs on this thread.
+#[inline]
+pub(crate) fn is_within() -> bool {
+    CURRENT.get().arena.is_some()
+}
+
+/// Whether it is the handler of a request that `arena` counts.
+pub(crate) fn is_inside(arena: &'static Arena) -> bool {
+    let Context {
+        arena: current,
+        counted,
+        ..
+    } = CURRENT.get();
+    counted && current.is_some_and(|current| std::ptr::eq(current, arena))
 }
 
 thread_local! {
-    static CURRENT: Cell<Context> = const { Cell::new(Context { arena: None, asked: false }) };
+    static CURRENT: Cell<Context> = const { Cell::new(Context { arena: None, asked: false, counted: false }) };
     /// Of those that have asked for their drain and run now, one within the other.
     static SAVERS: Cell<Vec<Arc<Savers>>> = const { Cell::new(Vec::new()) };
 }
@@ -195,6 +225,7 @@ impl Within {
         let outer = CURRENT.replace(Context {
             arena: Some(arena),
             asked: false,
+            counted: true,
         });
         if let Some(savers) = savers.take() {
             ask(savers);

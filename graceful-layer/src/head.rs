@@ -5,15 +5,14 @@ use std::{
     time::Duration,
 };
 
-use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header::CONNECTION,
-};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 
 use crate::{
     Tracker,
     contained::Contained,
     drain::{self, Within},
     line::Line,
+    options,
     phase::Phase,
     record::{Record, Stage, content_length},
     report::Answer,
@@ -69,6 +68,19 @@ impl Head {
     pub(crate) fn take(&mut self) -> Self {
         Self(self.0.take())
     }
+
+    /// Removes the request from the counts if an outer layer with the same tracker counts it too. The service of a connection keeps
+    /// its requests, because they decide when the connection is closed.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn step_back(&mut self) {
+        let Some(record) = self.record() else { return };
+        let cell = record.cell();
+        if drain::is_inside(cell.arena()) && !cell.is_live() {
+            cell.take_begun_back();
+            self.end(true);
+        }
+    }
 }
 
 impl Drop for Head {
@@ -119,10 +131,19 @@ impl Record {
         self.savers = drain::collect();
     }
 
-    /// Whether what the handler left is being run, and the handler no more.
+    /// Whether the handler is to be polled.
     #[inline]
-    pub(crate) fn is_saving(&self) -> bool {
-        self.stage == Stage::Saving
+    pub(crate) fn is_handled(&self) -> bool {
+        matches!(self.stage, Stage::Called | Stage::Waiting)
+    }
+
+    /// The client gets a 503 without its handler having run. The request does not count as aborted.
+    pub(crate) fn skip_handler(&mut self) {
+        self.stage = Stage::Unhandled;
+    }
+
+    pub(crate) fn is_unhandled(&self) -> bool {
+        self.stage == Stage::Unhandled
     }
 
     /// Runs what the handler left, if anything. Resolves to whether all of it ended in time.
@@ -214,24 +235,29 @@ impl Record {
 
     fn say_it_is_the_last<B>(&self, answer: &mut Response<B>) {
         let cell = self.cell();
-        // The number of requests is as good as dice for spreading a share over many.
-        let dice = || (cell.begun().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
-        // An upgrade is announced in that header, and ends no connection.
-        let upgrade = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-        // A connection that moves to the successor goes on there.
-        let last = cell.orders().retires(dice) && !cell.moves();
-        if self.line.version < Version::HTTP_2 && !upgrade && last {
+        if self.line.version < Version::HTTP_2 && self.retires(answer) {
             if self.line.version < Version::HTTP_11 {
                 // hyper adds `keep-alive` for a client of HTTP/1.0 that asked for it, unless the answer is HTTP/1.0 too.
                 *answer.version_mut() = self.line.version;
             }
-            let close = HeaderValue::from_static("close");
-            answer.headers_mut().insert(CONNECTION, close);
+            options::add_close(answer.headers_mut());
         }
         if cell.arena().tells_envoy() {
             let told = HeaderValue::from_static("true");
             answer.headers_mut().insert(ENVOY, told);
         }
+    }
+
+    /// Whether an HTTP/1 connection ends with this response.
+    fn retires<B>(&self, answer: &Response<B>) -> bool {
+        let cell = self.cell();
+        // The number of requests is as good as dice for spreading a share over many.
+        let dice = || (cell.begun().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
+        // The connection stays open after an upgrade, and as a tunnel (RFC 9110 §9.3.6).
+        let stays_open = answer.status() == StatusCode::SWITCHING_PROTOCOLS
+            || self.line.method == Method::CONNECT && answer.status().is_success();
+        // A connection that moves to the successor goes on there.
+        !stays_open && cell.orders().retires(dice) && !cell.moves()
     }
 
     fn opens_tunnel<B>(&mut self, answer: &Response<B>) -> bool {
@@ -265,8 +291,13 @@ impl Record {
     }
 
     /// Notes that the request was cut, and is refused with `answer`, which is returned as it goes out.
-    pub(crate) fn refuse<B>(&mut self, mut answer: Response<B>, saved: bool) -> Response<B> {
+    pub(crate) fn refuse<B>(&mut self, answer: Response<B>, saved: bool) -> Response<B> {
         self.abandon(Answer::Refused, saved);
+        self.sign(answer)
+    }
+
+    /// Adds the headers of a refusal: those that close the connection, and those of the application.
+    pub(crate) fn sign<B>(&mut self, mut answer: Response<B>) -> Response<B> {
         self.dress(&mut answer);
         let (mut parts, body) = answer.into_parts();
         if let Some(tracker) = Tracker::of(self.arena()) {

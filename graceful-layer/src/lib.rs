@@ -17,11 +17,13 @@ mod health;
 mod line;
 mod log;
 mod metrics;
+mod options;
 mod phase;
 mod platform;
 mod record;
 mod report;
 mod savers;
+mod scope;
 mod source;
 mod spare;
 mod state;
@@ -44,6 +46,7 @@ pub use self::{
     phase::Phase,
     platform::{Misfit, Platform},
     report::{Abandoned, Answer, Cut, CutReason, Held, Panicked, Report, Upload},
+    scope::Scope,
     state::RequestGuard,
     streams::{Close, EndSocket, EndStream},
     tracker::{Beacon, ConnInfo, Counts, RequestInfo, Timeouts, Tracker},

@@ -40,6 +40,8 @@ pub(crate) enum Stage {
     Waiting,
     /// At the cutoff: what the handler left is run.
     Saving,
+    /// An upgrade while draining: its handler never runs.
+    Unhandled,
     Answering,
     /// Whatever becomes of it now is nobody's fault.
     Over,

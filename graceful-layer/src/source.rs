@@ -1,16 +1,77 @@
 //! Where a service counts its requests: on its connection, or on the thread that calls it.
 
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+};
+
 use http::{Method, Request, Version};
 
 use crate::{
     Tracker,
-    state::{Cell, Part, RequestGuard},
+    state::{Arena, Cell, Part, RequestGuard},
 };
 
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
-    Loose(Tracker),
+    Loose(Arc<Loose>),
     Connection(Part),
+}
+
+/// The source of a layer and of all its services: requests on connections that the tracker does not know.
+pub(crate) struct Loose {
+    arena: &'static Arena,
+    tracker: Tracker,
+}
+
+impl Loose {
+    pub(crate) fn new(tracker: Tracker) -> Arc<Self> {
+        tracker.expect_loose_requests();
+        let arena = tracker.arena();
+        Arc::new(Self { arena, tracker })
+    }
+
+    pub(crate) fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+}
+
+/// A request needs its tracker for `Drain::current` until it ends, even if the router and every clone of the tracker are dropped before.
+/// A clone in each request would cost two atomic operations. When the last service is dropped no request can begin any more, so one clone
+/// for all that are in flight is enough.
+impl Drop for Loose {
+    fn drop(&mut self) {
+        if self.arena.has_loose_in_flight() {
+            Keeper::keep(self.tracker.clone());
+        }
+    }
+}
+
+impl fmt::Debug for Loose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tracker.fmt(f)
+    }
+}
+
+/// Holds a tracker until no request is in flight whose connection is not known.
+struct Keeper(Tracker);
+
+impl Keeper {
+    fn keep(tracker: Tracker) {
+        let arena = tracker.arena();
+        let waker = Waker::from(Arc::new(Self(tracker)));
+        // In both cases the arena owns the only other reference, and drops it after the last request.
+        let _ = arena.poll_loose_over(&Context::from_waker(&waker));
+    }
+}
+
+impl Wake for Keeper {
+    fn wake(self: Arc<Self>) {
+        let tracker = self.0.clone();
+        drop(self);
+        Self::keep(tracker);
+    }
 }
 
 impl Source {
@@ -24,7 +85,7 @@ impl Source {
     #[inline]
     pub(crate) fn count_in(&self) -> &'static Cell {
         let cell = match self {
-            Self::Loose(tracker) => tracker.arena().loose_cell(),
+            Self::Loose(loose) => loose.arena.loose_cell(),
             Self::Connection(part) => {
                 part.cell().note_request();
                 part.cell()

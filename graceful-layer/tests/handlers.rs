@@ -293,6 +293,46 @@ async fn around_a_router_all_that_it_answers_is_counted() {
 }
 
 #[tokio::test]
+async fn in_its_scope_a_task_has_the_drain_of_the_handler_that_spawned_it() {
+    let graceful = GracefulLayer::new();
+    let tracker = graceful.tracker().clone();
+    let tasks = Arc::new(std::sync::Mutex::new(None));
+    let spawned = tasks.clone();
+    let mut service = graceful.layer(service_fn(move |_: Request<()>| {
+        let spawned = spawned.clone();
+        async move {
+            let drain = Drain::current().unwrap();
+            let alone = tokio::spawn(async { Drain::current().is_none() });
+            let scoped = tokio::spawn(drain.scope(scoped()));
+            *spawned.lock().unwrap() = Some((alone, scoped));
+            Answered::Ok(Response::new(Full::from("done")))
+        }
+    }));
+    drop(service.call(Request::new(())).await.unwrap());
+    assert!(Drain::current().is_none());
+    let (alone, scoped) = tasks.lock().unwrap().take().unwrap();
+    assert!(alone.await.unwrap(), "outside of the handler");
+    scoped.await.unwrap();
+    assert_eq!((tracker.in_flight(), tracker.totals().1), (0, 3));
+}
+
+/// The task is not a request, so requests that begin in it are counted.
+async fn scoped() {
+    for _ in 0..2 {
+        let drain = Drain::current().expect("in the scope");
+        drain.on_cutoff(async {});
+        let layer = GracefulLayer::with_tracker(drain.tracker().clone());
+        let mut service = layer.layer(service_fn(|_: Request<()>| async {
+            Answered::Ok(Response::new(Full::from("hello")))
+        }));
+        let answer = service.call(Request::new(())).await;
+        assert_eq!(drain.tracker().in_flight(), 1);
+        drop(answer);
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn the_drain_is_there_in_the_future_and_nowhere_else() {
     let outer = GracefulLayer::new();
     let inner = GracefulLayer::new();

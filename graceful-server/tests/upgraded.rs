@@ -8,7 +8,13 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -29,16 +35,24 @@ use http::{Method, Request, StatusCode};
 use http_body_util::Empty;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use support::{BOUND, Server, app, http2, quick, until};
+use support::{
+    BOUND, Server, app,
+    frames::{Peer, Said, body},
+    http2, quick, read_all, until,
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     time::{Instant, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{Message as Sent, protocol::Role},
+    tungstenite::{self, Message as Sent, protocol::Role},
 };
+use tower::util::MapRequestLayer;
+
+/// The response to a handshake that was refused.
+type Refused = Response<Option<Vec<u8>>>;
 
 /// `/ws/2000` closes when told, within so many milliseconds; those with a name never do.
 fn sockets() -> Router {
@@ -205,16 +219,153 @@ async fn a_websocket_is_closed_with_1012_when_a_successor_serves() {
     );
 }
 
-#[tokio::test]
-async fn a_websocket_that_opens_while_the_server_drains_is_told_too() {
-    let server = Server::start(sockets(), |serve| serve);
+/// The WebSocket handshake on `stream`, or the response that refuses it.
+async fn handshake(stream: TcpStream, kind: &str) -> Result<WebSocketStream<TcpStream>, Refused> {
+    let url = format!("ws://{}/ws/{kind}", stream.peer_addr().unwrap());
+    match client_async(url, stream).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(tungstenite::Error::Http(refused)) => Err(*refused),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn accepted(server: &Server) -> TcpStream {
+    let before = server.tracker.counts().total();
     let stream = TcpStream::connect(server.addr).await.unwrap();
-    until("accepted", || server.tracker.counts().total() == 1).await;
+    until("accepted", || server.tracker.counts().total() > before).await;
+    stream
+}
+
+#[tokio::test]
+async fn a_websocket_that_would_open_while_draining_gets_503_and_its_handler_does_not_run() {
+    for handed_over in [false, true] {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = runs.clone();
+        let app = sockets().layer(MapRequestLayer::new(
+            move |request: axum::extract::Request| {
+                counted.fetch_add(1, SeqCst);
+                request
+            },
+        ));
+        let server = Server::start(app, |serve| serve);
+        server.tracker.sign_refusals(|answer| {
+            answer
+                .headers
+                .insert("x-server", "this one".parse().unwrap());
+        });
+        let stream = accepted(&server).await;
+        if handed_over {
+            server.tracker.hand_over();
+        } else {
+            server.stop.fire();
+        }
+        server.tracker.reached(Phase::Draining).await;
+        let refused = handshake(stream, "0").await.unwrap_err();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.headers()["connection"], "close");
+        assert_eq!(refused.headers()["retry-after"], "1");
+        assert_eq!(refused.headers()["x-server"], "this one");
+        let report = timeout(BOUND, server.report)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        assert!(report.is_clean(), "{report}");
+        assert_eq!((report.requests, report.failed), (1, 0), "{report}");
+        assert_eq!(runs.load(SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_that_would_open_while_draining_gets_503() {
+    let server = Server::start(sockets(), |serve| serve);
+    let mut peer = Peer::connect(server.addr).await;
+    peer.get(1, "/slow/300").await;
+    until("in flight", || server.tracker.in_flight() == 1).await;
+    server.stop.fire();
+    let mut said = peer.told().await;
+    // A stream that races the GOAWAY.
+    peer.open_websocket(3, "/ws/0").await;
+    said.extend(
+        peer.until(|said| matches!(said, Said::Head(3) | Said::Unavailable(3)))
+            .await,
+    );
+    peer.pong().await;
+    said.extend(peer.rest().await);
+    assert!(said.contains(&Said::Unavailable(3)), "{said:?}");
+    assert_eq!(body(&said, 1), b"slow", "{said:?}");
+    let report = server.stopped().await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.requests, report.failed), (2, 0), "{report}");
+}
+
+#[tokio::test]
+async fn a_websocket_that_opens_in_lame_duck_is_accepted_and_closed_with_1001() {
+    let grace = quick().with_lame_duck(Duration::from_secs(30));
+    let server = Server::start(sockets(), |serve| serve.grace(grace));
+    let before = accepted(&server).await;
+    server.stop.fire();
+    server.tracker.reached(Phase::LameDuck).await;
+    let kept = handshake(before, "0").await.unwrap();
+    let fresh = connect(&server, "0").await;
+    assert_eq!(closed(kept).await.0, 1001);
+    assert_eq!(closed(fresh).await.0, 1001);
+    server.tracker.advance();
+    assert!(server.stopped().await.is_clean());
+}
+
+/// `curl --http2` and Java's HttpClient send h2c with every request, and accept a response in HTTP/1.1.
+#[tokio::test]
+async fn an_upgrade_to_another_http_is_served_while_draining() {
+    let server = Server::start(sockets(), |serve| serve);
+    let offers = ["h2c", "H2C", "TLS/1.2, HTTP/2.0", "h2,h2c"];
+    let mut clients = Vec::new();
+    for offer in offers {
+        clients.push((offer, accepted(&server).await));
+    }
+    // Without the option the field is not for this server.
+    let mut unnamed = accepted(&server).await;
     server.stop.fire();
     server.tracker.reached(Phase::Draining).await;
-    let url = format!("ws://{}/ws/0", server.addr);
-    let (socket, _) = client_async(url, stream).await.unwrap();
-    assert_eq!(closed(socket).await.0, 1001);
+    for (offer, client) in &mut clients {
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: {offer}\r\n\r\n"
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_all(client).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{offer}: {answer}");
+        assert!(
+            answer.contains("connection: close") && answer.ends_with("hello"),
+            "{answer}"
+        );
+    }
+    let request = "GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\n\r\n";
+    unnamed.write_all(request.as_bytes()).await.unwrap();
+    let answer = read_all(&mut unnamed).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(server.stopped().await.is_clean());
+}
+
+/// An application may switch to protocols that the layer does not know.
+#[tokio::test]
+async fn any_other_upgrade_gets_503_while_draining() {
+    let server = Server::start(sockets(), |serve| serve);
+    let mut clients = Vec::new();
+    for offer in ["WebSocket", "h2c, websocket", "SPDY/3.1", "tcp"] {
+        clients.push((offer, accepted(&server).await));
+    }
+    server.stop.fire();
+    server.tracker.reached(Phase::Draining).await;
+    for (offer, client) in &mut clients {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\nconnection: keep-alive\r\nconnection: upgrade\r\nupgrade: {offer}\r\n\
+            content-length: 5\r\n\r\nhello"
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_all(client).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{offer}: {answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
     assert!(server.stopped().await.is_clean());
 }
 

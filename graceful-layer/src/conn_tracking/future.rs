@@ -9,7 +9,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower::load::completion::TrackCompletion;
 
-use crate::RequestGuard;
+use crate::{RequestGuard, drain};
 
 pin_project! {
     /// Waits for the response, and gives the request's guard to the completion.
@@ -41,10 +41,22 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if drain::is_within() {
+            step_back(this.guard);
+        }
         let response = ready!(this.inner.poll(cx));
         #[expect(clippy::expect_used, reason = "the contract of Future")]
         let guard = this.guard.take().expect("not polled after it has resolved");
         Poll::Ready(response.map(|value| this.completion.track_completion(guard, value)))
+    }
+}
+
+/// If an outer layer with the same tracker counts the request, this layer does not.
+#[cold]
+#[inline(never)]
+fn step_back(guard: &mut Option<RequestGuard>) {
+    if let Some(guard) = guard {
+        guard.step_back(drain::is_inside);
     }
 }
 

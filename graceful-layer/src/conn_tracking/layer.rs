@@ -1,10 +1,12 @@
 //! `ConnTrackingLayer`: feeds a tracker, changes nothing.
 
+use std::sync::Arc;
+
 use tower::load::completion::CompleteOnResponse;
 use tower_layer::Layer;
 
 use super::ConnTracking;
-use crate::Tracker;
+use crate::{Tracker, source::Loose};
 
 /// Counts the requests of any [`Service`](tower_service::Service) in a [`Tracker`].
 ///
@@ -35,7 +37,7 @@ use crate::Tracker;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ConnTrackingLayer<C = CompleteOnResponse> {
-    tracker: Tracker,
+    loose: Arc<Loose>,
     completion: C,
 }
 
@@ -49,16 +51,13 @@ impl ConnTrackingLayer {
 impl<C> ConnTrackingLayer<C> {
     /// Counts each request until `completion` lets its guard go.
     pub fn with_completion(tracker: Tracker, completion: C) -> Self {
-        tracker.expect_loose_requests();
-        Self {
-            tracker,
-            completion,
-        }
+        let loose = Loose::new(tracker);
+        Self { loose, completion }
     }
 
     /// What it counts.
     pub fn tracker(&self) -> &Tracker {
-        &self.tracker
+        self.loose.tracker()
     }
 }
 
@@ -66,6 +65,6 @@ impl<S, C: Clone> Layer<S> for ConnTrackingLayer<C> {
     type Service = ConnTracking<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ConnTracking::loose(inner, self.tracker.clone(), self.completion.clone())
+        ConnTracking::loose(inner, self.loose.clone(), self.completion.clone())
     }
 }

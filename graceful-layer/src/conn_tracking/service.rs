@@ -1,12 +1,18 @@
 //! The service: counts in `call`, never in `poll_ready` (law 3).
 
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tower::load::completion::{CompleteOnResponse, TrackCompletion};
 use tower_service::Service;
 
 use super::future::ResponseFuture;
-use crate::{RequestGuard, Tracker, source::Source};
+use crate::{
+    RequestGuard,
+    source::{Loose, Source},
+};
 
 /// The service of [`ConnTrackingLayer`](super::ConnTrackingLayer).
 #[derive(Clone, Debug)]
@@ -17,10 +23,10 @@ pub struct ConnTracking<S, C = CompleteOnResponse> {
 }
 
 impl<S, C> ConnTracking<S, C> {
-    pub(super) fn loose(inner: S, tracker: Tracker, completion: C) -> Self {
+    pub(super) fn loose(inner: S, loose: Arc<Loose>, completion: C) -> Self {
         Self {
             inner,
-            source: Source::Loose(tracker),
+            source: Source::Loose(loose),
             completion,
         }
     }

@@ -13,7 +13,13 @@ use http::{
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{ResponseBody, drain::Within, head::Head, record::Record, tunnel::Tunnel};
+use crate::{
+    ResponseBody,
+    drain::{self, Within},
+    head::Head,
+    record::Record,
+    tunnel::Tunnel,
+};
 
 #[cfg(feature = "hyper")]
 pub use super::called::Called;
@@ -45,11 +51,14 @@ where
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if drain::is_within() {
+            this.head.step_back();
+        }
         let Some(record) = this.head.record() else {
-            return Poll::Pending;
+            return pass_on(this.inner, cx);
         };
-        if record.is_saving() {
-            return refuse_when_saved(this.head, cx);
+        if !record.is_handled() {
+            return refuse(this.head, cx);
         }
         let within = record.enter();
         match this.inner.poll(cx) {
@@ -104,6 +113,45 @@ fn dress<B: Body>(answer: &mut Response<ResponseBody<B>>) {
     *answer.body_mut().head() = head;
 }
 
+/// The response to a request that an outer layer counts.
+#[cold]
+#[inline(never)]
+fn pass_on<F, B, E>(
+    inner: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<ResponseBody<B>>, E>>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    let answer = ready!(inner.poll(cx))?;
+    Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, Head::NONE))))
+}
+
+/// The response in place of the handler's response.
+#[cold]
+#[inline(never)]
+fn refuse<B: Body, E>(
+    head: &mut Head,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<ResponseBody<B>>, E>> {
+    match head.record() {
+        Some(record) if record.is_unhandled() => {
+            let refusal = record.sign(unavailable());
+            head.end(true);
+            Poll::Ready(Ok(refusal))
+        }
+        _ => refuse_when_saved(head, cx),
+    }
+}
+
+fn unavailable<B>() -> Response<ResponseBody<B>> {
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let retry = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, retry);
+    response
+}
+
 /// Once what the handler left has been run.
 #[cold]
 #[inline(never)]
@@ -125,17 +173,15 @@ fn refuse_when_saved<B: Body, E>(
 ///
 /// References: gRPC over HTTP/2, "Responses" (Trailers-Only); gRPC status codes, 14.
 fn refusal<B>(record: &mut Record, saved: bool) -> Response<ResponseBody<B>> {
+    if !record.grpc {
+        return record.refuse(unavailable(), saved);
+    }
     let mut response = Response::new(ResponseBody::empty());
     let headers = response.headers_mut();
-    if record.grpc {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert("grpc-status", HeaderValue::from_static("14"));
-        let message = HeaderValue::from_static("the server stops: time is up");
-        headers.insert("grpc-message", message);
-    } else {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from_static("14"));
+    let message = HeaderValue::from_static("the server stops: time is up");
+    headers.insert("grpc-message", message);
     record.refuse(response, saved)
 }
 

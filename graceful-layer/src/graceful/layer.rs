@@ -1,9 +1,11 @@
 //! `GracefulLayer`: complete by itself, on somebody else's server.
 
+use std::sync::Arc;
+
 use tower_layer::Layer;
 
 use super::Graceful;
-use crate::Tracker;
+use crate::{Tracker, source::Loose};
 
 /// Makes any HTTP service one that can be drained.
 ///
@@ -17,7 +19,7 @@ use crate::Tracker;
 /// The [crate's front page](crate) has it under `axum::serve`.
 #[derive(Clone, Debug)]
 pub struct GracefulLayer {
-    tracker: Tracker,
+    loose: Arc<Loose>,
 }
 
 impl GracefulLayer {
@@ -28,13 +30,13 @@ impl GracefulLayer {
 
     /// A layer that feeds `tracker`, together with others perhaps.
     pub fn with_tracker(tracker: Tracker) -> Self {
-        tracker.expect_loose_requests();
-        Self { tracker }
+        let loose = Loose::new(tracker);
+        Self { loose }
     }
 
     /// What it counts, and what drains it.
     pub fn tracker(&self) -> &Tracker {
-        &self.tracker
+        self.loose.tracker()
     }
 }
 
@@ -48,6 +50,6 @@ impl<S> Layer<S> for GracefulLayer {
     type Service = Graceful<S>;
 
     fn layer(&self, inner: S) -> Graceful<S> {
-        Graceful::loose(inner, self.tracker.clone())
+        Graceful::loose(inner, self.loose.clone())
     }
 }

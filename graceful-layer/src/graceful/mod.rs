@@ -7,5 +7,6 @@ mod called;
 pub mod future;
 mod layer;
 mod service;
+mod upgrade;
 
 pub use self::{layer::GracefulLayer, service::Graceful};

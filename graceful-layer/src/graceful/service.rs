@@ -1,6 +1,9 @@
 //! The service: counts in `call`.
 
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -8,8 +11,13 @@ use tower_service::Service;
 
 #[cfg(feature = "hyper")]
 use super::called::Called;
-use super::future::ResponseFuture;
-use crate::{ResponseBody, Tracker, head::Head, source::Source, state::Part};
+use super::{future::ResponseFuture, upgrade};
+use crate::{
+    Phase, ResponseBody,
+    head::Head,
+    source::{Loose, Source},
+    state::Part,
+};
 
 /// The service of [`GracefulLayer`](super::GracefulLayer) and of
 /// [`Connection::service`](crate::conn::Connection::service).
@@ -23,10 +31,10 @@ pub struct Graceful<S> {
 }
 
 impl<S> Graceful<S> {
-    pub(super) fn loose(inner: S, tracker: Tracker) -> Self {
+    pub(super) fn loose(inner: S, loose: Arc<Loose>) -> Self {
         Self {
             inner,
-            source: Source::Loose(tracker),
+            source: Source::Loose(loose),
         }
     }
 
@@ -106,5 +114,19 @@ fn begin_apart<B>(source: &Source, request: &Request<B>) -> Head {
 fn begin<B>(source: &Source, request: &Request<B>) -> Head {
     let cell = source.count_in();
     source.note(request);
-    Head::of(request, cell)
+    let mut head = Head::of(request, cell);
+    if cell.orders().phase() >= Phase::Draining {
+        refuse_upgrade(&mut head, request);
+    }
+    head
+}
+
+/// A tunnel that opens now would be closed in a moment. Its client gets a 503 instead, and retries at the successor or at another
+/// instance.
+#[cold]
+#[inline(never)]
+fn refuse_upgrade<B>(head: &mut Head, request: &Request<B>) {
+    if let Some(record) = head.record().filter(|_| upgrade::is_requested(request)) {
+        record.skip_handler();
+    }
 }

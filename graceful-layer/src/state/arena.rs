@@ -73,6 +73,8 @@ pub(crate) struct Arena {
     /// Whoever leases it.
     owner: Mutex<Weak<Lease>>,
     bell: Bell,
+    /// Keeps the tracker for requests that outlive their layer.
+    loose_bell: Bell,
     /// How long to read from a connection that we closed, in milliseconds.
     linger: AtomicU32,
     /// How long savers may take at the cutoff, in milliseconds.
@@ -124,6 +126,7 @@ impl Arena {
             loose: OnceLock::new(),
             owner: Mutex::new(Weak::new()),
             bell: Bell::new(),
+            loose_bell: Bell::new(),
             linger: AtomicU32::new(LINGER),
             saving: AtomicU32::new(0),
             beacons: Mutex::new(Beacons::default()),
@@ -189,10 +192,6 @@ impl Arena {
         self.tick.0.store(ms, Relaxed);
     }
 
-    pub(super) fn bell(&self) -> &Bell {
-        &self.bell
-    }
-
     // Requests and connections.
 
     /// The cell that counts this thread's requests.
@@ -255,6 +254,30 @@ impl Arena {
             _ => return Poll::Pending,
         }
         Poll::Ready(())
+    }
+
+    pub(crate) fn has_loose_in_flight(&self) -> bool {
+        self.loose().iter().any(|cell| cell.0.in_flight() > 0)
+    }
+
+    /// Ready when no request is in flight whose connection is not known. For one waiter at a time; the waiter of
+    /// [`poll_empty`](Self::poll_empty) is another.
+    pub(crate) fn poll_loose_over(&self, cx: &Context<'_>) -> Poll<()> {
+        // Registered before looked at, as there.
+        self.loose_bell.register(cx.waker());
+        let counts = self.loose().iter().map(|cell| cell.0.count_and_tell());
+        match counts.sum::<usize>() {
+            0 => self.loose_bell.forget(),
+            _ => return Poll::Pending,
+        }
+        Poll::Ready(())
+    }
+
+    /// Wakes both waiters to count again: the last request of a cell has ended.
+    #[cold]
+    pub(super) fn ring(&self) {
+        self.bell.ring();
+        self.loose_bell.ring();
     }
 
     /// Requests in flight, on connections and off them.

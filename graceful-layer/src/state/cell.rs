@@ -79,12 +79,17 @@ impl Cell {
         self.word.fetch_add(ONE_BEGUN | ONE_IN_FLIGHT, AcqRel);
     }
 
+    /// Removes a request that is in flight from the requests begun: an outer layer has counted it.
+    pub(crate) fn take_begun_back(&self) {
+        self.word.fetch_sub(ONE_BEGUN, AcqRel);
+    }
+
     #[inline]
     pub(crate) fn count_out(&self) {
         self.touch();
         let before = self.word.fetch_sub(ONE_IN_FLIGHT, AcqRel) & IN_FLIGHT;
         if before == 1 && self.orders().says(Orders::TELL) {
-            self.arena.bell().ring();
+            self.arena.ring();
         }
     }
 

@@ -15,6 +15,9 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) const PAYLOAD: &[u8; 8] = b"\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54";
 pub(crate) const ALL: u32 = 0x7fff_ffff;
 
+/// `:status: 503` as h2 writes it: its name in the static table, its value in Huffman's code.
+const UNAVAILABLE: &[u8] = b"\x48\x83\x6c\x0c\xff";
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -30,9 +33,14 @@ pub(crate) struct Peer(pub(crate) TcpStream);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     Head(u32),
+    /// HEADERS with the status 503.
+    Unavailable(u32),
     Data(u32, Vec<u8>),
     Reset(u32),
-    GoAway { last: u32, code: u32 },
+    GoAway {
+        last: u32,
+        code: u32,
+    },
     Ping(Vec<u8>),
     Other,
 }
@@ -66,6 +74,33 @@ impl Peer {
         frame(HEADERS, END_STREAM_AND_HEADERS, stream, &block.concat())
     }
 
+    /// Extended CONNECT (RFC 8441) to http://test: the stream stays open.
+    pub(crate) async fn open_websocket(&mut self, stream: u32, path: &str) {
+        const END_HEADERS: u8 = 4;
+        let literal = |name: &str, value: &str| {
+            let length = |text: &str| [u8::try_from(text.len()).unwrap()];
+            [
+                &length(name),
+                name.as_bytes(),
+                &length(value),
+                value.as_bytes(),
+            ]
+            .concat()
+        };
+        let path_length = [0x04, u8::try_from(path.len()).unwrap()];
+        let block = [
+            // Without indexing: the literal's name follows.
+            &[&[0], &*literal(":method", "CONNECT")].concat(),
+            &[&[0], &*literal(":protocol", "websocket")].concat(),
+            &b"\x86\x01\x04test"[..],
+            &path_length,
+            path.as_bytes(),
+            &[&[0], &*literal("sec-websocket-version", "13")].concat(),
+        ];
+        self.send(HEADERS, END_HEADERS, stream, &block.concat())
+            .await;
+    }
+
     pub(crate) async fn ping(&mut self) {
         self.send(PING, 0, 0, b"01234567").await;
     }
@@ -92,6 +127,7 @@ impl Peer {
         self.0.read_exact(&mut payload).await.unwrap();
         let number = |at| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
         Some(match (head[3], head[4]) {
+            (HEADERS, _) if payload.starts_with(UNAVAILABLE) => Said::Unavailable(stream),
             (HEADERS, _) => Said::Head(stream),
             (DATA, _) => Said::Data(stream, payload),
             (RST_STREAM, _) => Said::Reset(stream),

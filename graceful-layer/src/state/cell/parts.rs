@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Cell, HIJACKED, IO_OPEN, ONE_PART, PARTS};
+use super::{Arena, Cell, HIJACKED, IO_OPEN, ONE_PART, PARTS};
 use crate::sync::Ordering::*;
 
 /// One request in flight. It is let go when this is dropped, wherever that happens.
@@ -11,21 +11,32 @@ use crate::sync::Ordering::*;
 /// [`TrackCompletion`](tower::load::completion::TrackCompletion) of yours receives.
 #[must_use = "the request is let go when this is dropped"]
 pub struct RequestGuard {
-    cell: &'static Cell,
+    /// `None` if an outer layer counts the request.
+    cell: Option<&'static Cell>,
 }
 
 impl RequestGuard {
     /// Of a request that was counted in.
     #[inline]
     pub(crate) fn of(cell: &'static Cell) -> Self {
-        Self { cell }
+        Self { cell: Some(cell) }
+    }
+
+    /// Removes the request from the counts if an outer layer counts it in the same arena.
+    pub(crate) fn step_back(&mut self, is_counted: impl FnOnce(&'static Arena) -> bool) {
+        if let Some(cell) = self.cell.take_if(|cell| is_counted(cell.arena())) {
+            cell.take_begun_back();
+            cell.count_out();
+        }
     }
 }
 
 impl Drop for RequestGuard {
     #[inline]
     fn drop(&mut self) {
-        self.cell.count_out();
+        if let Some(cell) = self.cell {
+            cell.count_out();
+        }
     }
 }
 
