@@ -23,7 +23,7 @@ pub(crate) fn reference_server() -> Result<PathBuf, Failure> {
             "The reference server is not built yet: cargo does that now, which takes a while.";
         let _ = writeln!(io::stderr(), "{notice}");
     }
-    build(&this)?;
+    build(&mut build_command(&this))?;
     if server.exists() {
         return Ok(server);
     }
@@ -34,7 +34,7 @@ pub(crate) fn reference_server() -> Result<PathBuf, Failure> {
 }
 
 /// Builds into the directory this executable is in, with its profile.
-fn build(this: &Path) -> Result<(), Failure> {
+fn build_command(this: &Path) -> Command {
     let directory = this.parent().unwrap_or(this);
     let profile = directory
         .file_name()
@@ -54,6 +54,20 @@ fn build(this: &Path) -> Result<(), Failure> {
     cargo
         .args(["--manifest-path", MANIFEST, "--target-dir"])
         .arg(directory.with_file_name(""));
+    // `cargo run` describes this package to us in variables. Cargo runs a build script again when a variable changes that the
+    // script has read: with these variables it would compile ring, and all crates above it, a second time.
+    for (name, _) in env::vars_os() {
+        let describes_this_package = ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+        if describes_this_package {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+fn build(cargo: &mut Command) -> Result<(), Failure> {
     let status = cargo.status().map_err(Failure::of(
         "cannot run cargo to build the reference server",
     ))?;
@@ -67,3 +81,21 @@ fn build(this: &Path) -> Result<(), Failure> {
 
 const SERVER: &str = "reference-server";
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `cargo test` sets the same variables as `cargo run`.
+    #[test]
+    fn the_build_inherits_no_variable_that_describes_this_package() {
+        let cargo = build_command(Path::new("target/release/demonstration"));
+        for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"] {
+            assert!(env::var_os(name).is_some(), "cargo sets {name}");
+            let removed = cargo
+                .get_envs()
+                .any(|(key, value)| key == name && value.is_none());
+            assert!(removed, "{name}");
+        }
+    }
+}
