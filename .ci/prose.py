@@ -34,7 +34,7 @@ def pieces(path, source):
         return of_html(source)
     if extension == "go":
         return of_go(source)
-    if extension == "py":
+    if extension == "py" or "python" in source.split("\n", 1)[0]:
         return of_python(source)
     if extension in HASHED or name in HASHED_NAMES or source.startswith("#!"):
         return of_hashed(source, extension)
