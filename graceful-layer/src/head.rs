@@ -59,6 +59,7 @@ impl Head {
         if let Some(mut record) = self.0.take() {
             if whole {
                 record.note_whole();
+                record.line.cell().note_answered();
             }
             record.finish();
         }

@@ -394,7 +394,9 @@ mod http2 {
             tracker.counts().of(ConnState::Active) == 1
         })
         .await;
-        let drain = tokio::spawn(tracker.drain(quick().with_first_request_grace(BOUND)));
+        let drain = tokio::spawn(
+            tracker.drain(quick().with_first_request_grace(Duration::from_millis(300))),
+        );
         tracker.reached(Phase::Draining).await;
         client.send(&PREFACE[10..]).await;
         client.send(SETTINGS_ACK).await;
@@ -410,7 +412,9 @@ mod http2 {
         let mut client = connect(&tracker).await;
         until("a connection", || tracker.counts().total() == 1).await;
         sleep(Duration::from_millis(50)).await;
-        let drain = tokio::spawn(tracker.drain(quick().with_first_request_grace(BOUND)));
+        let drain = tokio::spawn(
+            tracker.drain(quick().with_first_request_grace(Duration::from_millis(300))),
+        );
         let bytes = client.rest_bytes().await.unwrap();
         assert!(has(&bytes, GOAWAY_ALL));
         assert!(

@@ -13,7 +13,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use graceful_server::{Phase, Protocol};
+use graceful_server::Protocol;
 use support::{
     BOUND, Server, app,
     frames::{ALL, PAYLOAD, PREFACE, Peer, Said, body, going_away},
@@ -162,30 +162,6 @@ async fn peers_that_never_finish_their_preface_are_closed_by_their_grace_and_not
             let _ = read_all(peer).await;
         }
     }
-}
-
-#[tokio::test]
-async fn new_connections_in_lame_duck_are_served_and_told_at_once() {
-    let grace = quick().with_lame_duck(Duration::from_secs(300));
-    let server = Server::start(app(), |serve| serve.grace(grace));
-    server.stop.fire();
-    server.tracker.reached(Phase::LameDuck).await;
-    // From here on a share of all clients is told: 300 s are 255 steps.
-    sleep(Duration::from_secs(2)).await;
-    let mut peer = Peer::connect(server.addr).await;
-    peer.get(1, "/").await;
-    let mut said = peer.told().await;
-    peer.get(3, "/").await;
-    peer.pong().await;
-    said.extend(peer.rest().await);
-    assert_eq!(
-        (body(&said, 1), body(&said, 3)),
-        (b"hello".to_vec(), b"hello".to_vec())
-    );
-    assert_eq!(said.last(), Some(&going_away(3)), "{said:?}");
-    assert_eq!(server.tracker.phase(), Phase::LameDuck);
-    server.tracker.advance();
-    assert!(server.stopped().await.is_clean());
 }
 
 /// A peer that goes on sending must still get to read the end: closing over unread bytes would reset it.

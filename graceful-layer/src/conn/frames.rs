@@ -1,14 +1,21 @@
-//! Where in an HTTP/2 client's bytes a frame ends, and whether it has answered the PING of a GOAWAY.
+//! Follows the frames that an HTTP/2 client sends: where another frame is legal, and whether the client has answered the
+//! PING of our GOAWAY.
 //!
-//! h2 sends its second GOAWAY only at the peer's PONG, and waits for that without bound; there is no call to send it
-//! earlier (hyperium/hyper#4170). A peer that stays silent is therefore answered for: between two of its frames, the I/O
-//! wrapper shows hyper the PONG that did not come.
+//! h2 sends its second GOAWAY only after the client's PONG and waits for that PONG without a timeout. Neither h2 nor hyper
+//! has a call that sends it earlier (hyperium/hyper#4170; hyper 1.12 offers only `graceful_shutdown`). Without the second
+//! GOAWAY the client does not learn which of its streams will not be served. So after a second the I/O wrapper inserts the
+//! missing PONG into the bytes that hyper reads. It does so only where RFC 9113 allows a frame: behind the client's first
+//! frame, at the end of a frame, and not between HEADERS and its last CONTINUATION (§3.4, §4.3, §6.10).
 
 /// What a client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADER: usize = 9;
+const HEADERS: u8 = 1;
+const PUSH_PROMISE: u8 = 5;
 const PING: u8 = 6;
+const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
 
 /// The PONG to the PING that h2 sends with its first GOAWAY: h2's fixed payload.
 pub(super) const PONG: [u8; HEADER + 8] =
@@ -50,6 +57,8 @@ pub(super) struct Frames {
     have: usize,
     /// How much of the current frame's payload is still to come.
     rest: usize,
+    /// The last frame began or continued a header block, which a CONTINUATION still has to end.
+    in_block: bool,
     /// How many bytes there have been.
     seen: u64,
     /// In the payload of a PONG that is the answer so far: how much of it is there.
@@ -61,7 +70,7 @@ impl Frames {
     #[inline]
     pub(super) fn follow(&mut self, bytes: &[u8]) {
         self.seen += bytes.len() as u64;
-        let rest = match self.is_between() {
+        let rest = match self.is_at_boundary() && !self.in_block {
             true => skip_whole(bytes),
             false => bytes,
         };
@@ -94,6 +103,9 @@ impl Frames {
         self.rest = length([a, b, c]);
         self.have = 0;
         self.pong = (kind == PING && flags & ACK != 0).then_some(0);
+        if carries_block(kind) {
+            self.in_block = flags & END_HEADERS == 0;
+        }
     }
 
     /// Holds a part of a PONG's payload against the answer: others are to hyper's keep-alive PINGs, or to nothing.
@@ -112,8 +124,14 @@ impl Frames {
         self.ponged = false;
     }
 
-    pub(super) fn is_between(&self) -> bool {
+    fn is_at_boundary(&self) -> bool {
         self.rest == 0 && self.have == 0
+    }
+
+    /// Whether the client could send any frame here: its SETTINGS have come, and neither a frame nor a header block is
+    /// incomplete.
+    pub(super) fn allows_frame(&self) -> bool {
+        self.is_at_boundary() && !self.in_block && self.seen > 0
     }
 
     pub(super) fn seen(&self) -> u64 {
@@ -125,16 +143,22 @@ impl Frames {
     }
 }
 
-/// What is behind the frames that are here from end to end and are no PINGs: that is all there is, for nearly every read.
+/// Skips the frames that are complete, are no PINGs, and leave no header block open. Nearly every read holds nothing else.
 #[inline]
 fn skip_whole(mut bytes: &[u8]) -> &[u8] {
-    while let [a, b, c, kind, _, _, _, _, _, behind @ ..] = bytes {
+    while let [a, b, c, kind, flags, _, _, _, _, behind @ ..] = bytes {
+        let opens_block = carries_block(*kind) && *flags & END_HEADERS == 0;
         match behind.get(length([*a, *b, *c])..) {
-            Some(next) if *kind != PING => bytes = next,
+            Some(next) if *kind != PING && !opens_block => bytes = next,
             _ => break,
         }
     }
     bytes
+}
+
+#[inline]
+fn carries_block(kind: u8) -> bool {
+    matches!(kind, HEADERS | PUSH_PROMISE | CONTINUATION)
 }
 
 /// Of a frame's payload.
@@ -167,8 +191,8 @@ mod tests {
                 };
                 frames.follow(behind.unwrap_or_default());
                 seen += part.len();
-                let between = seen < 24 || ends.contains(&seen);
-                assert_eq!(frames.is_between(), between, "after {seen} by {step}");
+                let allowed = seen > 24 && ends.contains(&seen);
+                assert_eq!(frames.allows_frame(), allowed, "after {seen} by {step}");
                 assert_eq!(frames.has_ponged(), seen == 63, "after {seen} by {step}");
             }
             frames.forget_pong();
@@ -184,7 +208,40 @@ mod tests {
             for step in 1..=other.len() {
                 let mut frames = Frames::default();
                 other.chunks(step).for_each(|part| frames.follow(part));
-                assert!(frames.is_between() && !frames.has_ponged(), "by {step}");
+                assert!(frames.allows_frame() && !frames.has_ponged(), "by {step}");
+            }
+        }
+    }
+
+    /// Flags: END_STREAM is 1, END_HEADERS 4, PADDED 8, PRIORITY 32. Only END_HEADERS ends a header block.
+    #[test]
+    fn between_headers_and_the_last_continuation_no_frame_is_allowed() {
+        let frame = |kind: u8, flags: u8, payload: &[u8]| {
+            let head = [0, 0, payload.len() as u8, kind, flags, 0, 0, 0, 1];
+            [&head[..], payload].concat()
+        };
+        let settings = frame(4, 0, b"");
+        for (kind, first, continuations) in [
+            (HEADERS, 0x01, &[0x04][..]),
+            (HEADERS, 0x29, &[0x00, 0x01, 0x04]),
+            (HEADERS, 0x20, &[0x08, 0x04]),
+            (PUSH_PROMISE, 0x00, &[0x04]),
+        ] {
+            let mut bytes = [&settings[..], &frame(kind, first, b"\x82\x86")].concat();
+            let open_from = settings.len();
+            for flags in continuations {
+                bytes.extend(frame(CONTINUATION, *flags, b"\x84"));
+            }
+            let open_until = bytes.len();
+            bytes.extend(frame(0, 1, b"body"));
+            for step in 1..=bytes.len() {
+                let (mut frames, mut seen) = (Frames::default(), 0);
+                for part in bytes.chunks(step) {
+                    frames.follow(part);
+                    seen += part.len();
+                    let allowed = [open_from, open_until, bytes.len()].contains(&seen);
+                    assert_eq!(frames.allows_frame(), allowed, "after {seen} by {step}");
+                }
             }
         }
     }

@@ -94,19 +94,25 @@ fn listen(known: &mut Option<Waker>, part: &Part, cx: &Context<'_>) -> Orders {
 
 /// Has an HTTP/2 connection send its GOAWAY, once, when it is time, and says whether it did. Until it is known to speak
 /// HTTP/2 nothing is said.
+///
+/// A client that waits for the server's SETTINGS before it opens its first stream, as those of gRPC do, would not open it
+/// after a GOAWAY. So a connection without a request so far is notified with its first one, or when it is ordered to close.
+/// In a lame duck its turn comes only after it had time enough.
 fn tell<C: GracefulConnection>(
     connection: Pin<&mut Option<C>>,
     part: &Part,
     orders: Orders,
     told: &mut bool,
 ) -> bool {
-    let time = orders.retires(|| 0) || orders.says(Orders::CLOSE);
-    if *told || !time || !part.cell().is_http2() {
+    let cell = part.cell();
+    let used = cell.begun() > 0 || orders.phase() == Phase::LameDuck;
+    let time = orders.retires(|| 0) && used || orders.says(Orders::CLOSE);
+    if *told || !time || !cell.is_http2() {
         return false;
     }
     if let Some(connection) = connection.as_pin_mut() {
         connection.graceful_shutdown();
-        part.cell().set_going_away();
+        cell.set_going_away();
         *told = true;
     }
     *told

@@ -1,4 +1,4 @@
-//! The answer to our own PING that a silent HTTP/2 peer does not give (see `frames`).
+//! The PONG that a silent HTTP/2 client does not send (see `frames`).
 
 use std::{
     pin::Pin,
@@ -13,8 +13,10 @@ use tokio::{
 
 use super::frames::{Frames, PONG};
 
-/// How long a peer may take for the PONG to our GOAWAY, counted from the GOAWAY's flush: a round trip, amply.
+/// How long a client may take for the PONG, counted from the flush of the GOAWAY: a round trip, amply.
 const PONG_GRACE: Duration = Duration::from_secs(1);
+/// How often a client gets this time again because more of an incomplete frame or header block arrived.
+const RENEWALS: u8 = 4;
 
 /// What is kept of a connection that speaks HTTP/2.
 #[derive(Debug, Default)]
@@ -23,9 +25,10 @@ pub(super) struct Http2 {
     /// Runs from the flush of the GOAWAY.
     pong: Option<Pin<Box<Sleep>>>,
     answered: bool,
-    /// How many bytes had come when the time was over in the middle of a frame.
+    /// How many bytes had come when the time was over inside of a frame or a header block.
     seen: Option<u64>,
-    /// In that frame nothing has come for as long again.
+    renewals: u8,
+    /// The client does not finish its frame or its header block.
     stuck: bool,
 }
 
@@ -34,7 +37,7 @@ impl Http2 {
         self.stuck
     }
 
-    /// The GOAWAY is with the kernel: from now on the peer has its time.
+    /// The GOAWAY is with the kernel: the client's time begins. Only the first call counts.
     pub(super) fn expect_pong(&mut self, cx: &mut Context<'_>) {
         if self.pong.is_none() {
             self.frames.forget_pong();
@@ -45,7 +48,7 @@ impl Http2 {
         }
     }
 
-    /// Waits for the moment to answer our own PING: the peer did not in time, and is not in the middle of a frame.
+    /// Ready when the PONG that did not come in time was put into `buf`, at a place where the client could have sent it.
     pub(super) fn poll_pong(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<()> {
         let Some(pong) = &mut self.pong else {
             return Poll::Pending;
@@ -54,10 +57,11 @@ impl Http2 {
             return Poll::Pending;
         }
         ready!(pong.as_mut().poll(cx));
-        if !self.frames.is_between() {
+        if !self.frames.allows_frame() {
             self.wait_for_rest(cx);
             return Poll::Pending;
         }
+        self.stuck = false;
         if buf.remaining() < PONG.len() {
             return Poll::Pending;
         }
@@ -66,11 +70,13 @@ impl Http2 {
         Poll::Ready(())
     }
 
-    /// In the middle of a frame the peer has its time anew, as long as something comes of it.
+    /// Inside of a frame or a header block the client has its time again, a few times, while more of it arrives.
     fn wait_for_rest(&mut self, cx: &mut Context<'_>) {
         let seen = self.frames.seen();
-        self.stuck = self.seen.replace(seen) == Some(seen);
+        let silent = self.seen.replace(seen) == Some(seen);
+        self.stuck = silent || self.renewals == RENEWALS;
         if let Some(pong) = self.pong.as_mut().filter(|_| !self.stuck) {
+            self.renewals += 1;
             pong.as_mut().reset(Instant::now() + PONG_GRACE);
             let _ = pong.as_mut().poll(cx);
         }

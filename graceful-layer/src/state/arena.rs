@@ -209,7 +209,7 @@ impl Arena {
         shard.live += 1;
         shard.opened += 1;
         let id = self.next_id.fetch_add(1, Relaxed);
-        cell.open(id, home as u8, peer, self.orders())
+        cell.open(id, home as u8, peer, self.orders().of_new_connection())
     }
 
     /// The last part of `cell`'s connection has gone (invariants 2 and 6).

@@ -151,8 +151,8 @@ impl Cell {
     pub(crate) fn set_http2(&self) {
         if !self.is_http2() {
             self.life.fetch_or(HTTP2, Relaxed);
+            self.io.fetch_and(!(READ | OWED), Relaxed);
         }
-        self.io.store(self.io.load(Relaxed) & !READ, Relaxed);
     }
 
     /// Whether the connection future was told to send its GOAWAY.

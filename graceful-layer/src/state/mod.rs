@@ -21,7 +21,8 @@
 //!    sees what the other did. A shard's connections ring when the last has gone, counted under the lock that the
 //!    waiter counts under. For the same reason a request that begins is either told or waited for.
 //! 7. `Cell::io` and `Cell::since` are written by plain stores of the one task that drives the connection
-//!    (`since` also at the end of a request); nothing is decided on them across threads but *when* to ask.
+//!    (`since` also at the end of a request, and `OWED` of `io` by read-modify-writes of an HTTP/2 connection's streams);
+//!    nothing is decided on them across threads but *when* to ask.
 //! 8. *Moving is an order like any other* (4 and 5 hold for `Orders::MOVE`), and independent of the phase: a phase keeps
 //!    it. Only the connection's own task acts on it, and only while the cell is quiet; `LEAVING` is its own note.
 //!    `Orders::REST` is another, which no phase keeps, and which the task takes back when something comes.

@@ -2,6 +2,8 @@
 
 use crate::phase::Phase;
 
+const RAMP: u32 = 0xff << 8;
+
 /// Phase (bits 0..8), ramp (8..16) and marks, as stored in a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Orders(pub(super) u32);
@@ -19,7 +21,8 @@ impl Orders {
     /// Nothing has come for a while: a server can be let go until something does. Only in normal service.
     pub(crate) const REST: u32 = 1 << 20;
 
-    /// Orders of a phase alone. `ramp` is the share of answers, in 255ths, that say close in lame duck.
+    /// Orders of a phase alone. `ramp` is the share of answers, in 255ths, that say close in lame duck. For a connection it
+    /// is nothing or all.
     pub(crate) const fn new(phase: Phase, ramp: u8) -> Self {
         Self(phase as u32 | (ramp as u32) << 8)
     }
@@ -30,6 +33,11 @@ impl Orders {
 
     pub(crate) const fn ramp(self) -> u8 {
         (self.0 >> 8) as u8
+    }
+
+    /// The orders of a connection that is opened now: its own turn in a lame duck is still to come.
+    pub(crate) const fn of_new_connection(self) -> Self {
+        Self(self.0 & !RAMP)
     }
 
     pub(crate) const fn says(self, mark: u32) -> bool {

@@ -9,11 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    Progress, Tracker, held, hooks,
-    pulse::Pulse,
-    sweep::{Sweep, scatter},
-};
+use super::{Progress, Tracker, held, hooks, pulse::Pulse, retire::Retire, sweep::Sweep};
 use crate::{
     Cut, Grace, Phase, Report,
     conn::ConnState,
@@ -23,7 +19,7 @@ use crate::{
     sync::lock,
 };
 
-/// How often the share of answers that say close rises in lame duck.
+/// How often connections are looked at in lame duck.
 const TICK: Duration = Duration::from_millis(100);
 /// How often connections are looked at while draining, unless the looking itself takes a twentieth of that.
 const SWEEP: Duration = Duration::from_millis(20);
@@ -115,7 +111,7 @@ impl Stop {
 
         if self.wanted() <= Phase::LameDuck && !self.grace.lame_duck.is_zero() {
             self.enter(Phase::LameDuck);
-            let way = self.lame_duck(began, draining_at).await;
+            let way = self.lame_duck(draining_at).await;
             self.report.lame_duck = began.elapsed();
             if way == Way::Back {
                 return way;
@@ -142,11 +138,11 @@ impl Stop {
     }
 
     /// Ends on time or when hurried, never because nothing is in flight (law 5).
-    async fn lame_duck(&mut self, began: Instant, until: Instant) -> Way {
+    async fn lame_duck(&mut self, until: Instant) -> Way {
+        let rules = Retire::new(&self.grace, self.tracker.now_ms());
         loop {
             self.tick();
-            let elapsed = began.elapsed().as_secs_f64() / self.grace.lame_duck.as_secs_f64();
-            self.retire((elapsed * 255.0) as u8);
+            self.retire(&rules);
             let next = (Instant::now() + TICK).min(until);
             tokio::select! {
                 biased;
@@ -159,14 +155,15 @@ impl Stop {
         }
     }
 
-    /// Asks a share of `ramp`/255 of all connections to go after their next answer.
-    fn retire(&self, ramp: u8) {
-        let orders = Orders::new(Phase::LameDuck, ramp);
+    /// Asks the connections to go after their next answer whose turn it is.
+    fn retire(&self, rules: &Retire) {
+        let now = self.tracker.now_ms();
+        let orders = Orders::new(Phase::LameDuck, rules.ramp(now));
         self.tracker
             .arena()
-            .order(orders, |cell| match scatter(cell.id()) as u8 {
-                place if place < ramp => u8::MAX,
-                _ => 0,
+            .order(orders, |cell| match rules.is_due(cell, now) {
+                true => u8::MAX,
+                false => 0,
             });
     }
 

@@ -9,6 +9,7 @@ mod held;
 mod hooks;
 mod ledger;
 mod pulse;
+mod retire;
 mod snapshot;
 mod sweep;
 mod timeouts;

@@ -61,7 +61,12 @@ impl Sweep {
                 self.idle.saturating_add(self.share(cell)),
                 Orders::CLOSE,
             ),
-            // Since accept or, after a handshake, since that: only then can the client send its request.
+            // Since accept or, after a handshake, since that: only then can the client send its request. An HTTP/2 client
+            // that had this time before the drain is notified now. The streams that cross its GOAWAY are served.
+            ConnState::New if cell.is_http2() => {
+                let due = age(now, cell.since()) >= self.first_request;
+                return (due && !cell.orders().says(Orders::CLOSE)).then_some(Orders::CLOSE);
+            }
             ConnState::New => (cell.since(), self.first_request, Orders::CLOSE),
             ConnState::Handshaking => (cell.opened(), self.handshake, Orders::CUT),
             ConnState::Active if cell.is_mid_head() => (cell.since(), self.head, Orders::CUT),
@@ -92,14 +97,14 @@ pub(crate) fn scatter(id: u64) -> u64 {
 }
 
 /// How long ago `from` was; what is still to come is no age at all, rather than one of 49 days.
-fn age(now: u32, from: u32) -> u32 {
+pub(super) fn age(now: u32, from: u32) -> u32 {
     match now.wrapping_sub(from) {
         ahead if ahead > u32::MAX / 2 => 0,
         age => age,
     }
 }
 
-fn millis(duration: Duration) -> u32 {
+pub(super) fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 

@@ -19,12 +19,14 @@ pub(crate) const ALL: u32 = 0x7fff_ffff;
 const UNAVAILABLE: &[u8] = b"\x48\x83\x6c\x0c\xff";
 
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
-const ACK: u8 = 1;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
+pub(crate) const ACK: u8 = 1;
 const END_STREAM_AND_HEADERS: u8 = 5;
 
 pub(crate) struct Peer(pub(crate) TcpStream);
@@ -55,7 +57,14 @@ impl Peer {
         peer
     }
 
-    async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    /// A connection with its preface sent, and no settings yet.
+    pub(crate) async fn connect_with_preface_only(addr: SocketAddr) -> Self {
+        let mut peer = Self(TcpStream::connect(addr).await.unwrap());
+        peer.0.write_all(PREFACE).await.unwrap();
+        peer
+    }
+
+    pub(crate) async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let frame = frame(kind, flags, stream, payload);
         self.0.write_all(&frame).await.unwrap();
     }
@@ -69,9 +78,13 @@ impl Peer {
 
     /// GET of http://test, in HPACK's static table and literals: one frame.
     pub(crate) fn request(stream: u32, path: &str) -> Vec<u8> {
+        frame(HEADERS, END_STREAM_AND_HEADERS, stream, &Self::block(path))
+    }
+
+    /// The header block of such a request.
+    pub(crate) fn block(path: &str) -> Vec<u8> {
         let path_length = [0x44, u8::try_from(path.len()).unwrap()];
-        let block = [b"\x82\x86\x41\x04test", &path_length[..], path.as_bytes()];
-        frame(HEADERS, END_STREAM_AND_HEADERS, stream, &block.concat())
+        [b"\x82\x86\x41\x04test", &path_length[..], path.as_bytes()].concat()
     }
 
     /// Extended CONNECT (RFC 8441) to http://test: the stream stays open.
@@ -174,7 +187,12 @@ impl Peer {
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+/// Empty settings.
+pub(crate) fn settings() -> Vec<u8> {
+    frame(SETTINGS, 0, 0, b"")
+}
+
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
     [&head, payload].concat()

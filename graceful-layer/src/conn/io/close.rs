@@ -55,10 +55,10 @@ impl<T: Peek> ConnIo<T> {
             }
             stuck = http2.is_stuck();
         }
-        // An HTTP/2 connection that got as far as a request is closed by its server, after the GOAWAYs. One whose peer went
-        // silent in the middle of a frame never gets there.
+        // An HTTP/2 connection that was notified is closed by its server, after the second GOAWAY. The server does not get
+        // there if the client leaves a frame or a header block incomplete, and is not notified without our connection future.
         let cell = self.cell();
-        let by_server = cell.is_http2() && cell.begun() > 0 && !stuck;
+        let by_server = self.http2().is_some() && cell.is_going_away() && !stuck;
         let close = orders.says(Orders::CLOSE) && !by_server;
         if !close || !cell.is_quiet() {
             return Poll::Pending;

@@ -5,7 +5,7 @@ use crate::sync::Ordering::*;
 
 /// Bytes came of which no request has been made yet.
 pub(super) const READ: u8 = 1;
-/// An answer is owed, or not flushed.
+/// HTTP/1: a response is owed, or not flushed. HTTP/2: a response is complete, and not flushed.
 pub(super) const OWED: u8 = 2;
 /// The last request may have had a body, which may not have been read to its end.
 const UPLOAD: u8 = 4;
@@ -35,7 +35,18 @@ impl Cell {
     /// A request was made of what was read: an answer is owed until it is flushed.
     #[inline]
     pub(crate) fn note_request(&self) {
-        self.io.store(OWED, Relaxed);
+        if !self.is_http2() {
+            self.io.store(OWED, Relaxed);
+        }
+    }
+
+    /// The server has taken the last byte of a response. HTTP/2 needs this note: its responses end in tasks of their own, and
+    /// some of its requests end without a response.
+    #[inline]
+    pub(crate) fn note_answered(&self) {
+        if self.is_http2() && self.io.load(Relaxed) & OWED == 0 {
+            self.io.fetch_or(OWED, Relaxed);
+        }
     }
 
     /// Our end is closed, the last answer with the kernel: what still comes is read and forgotten.
@@ -56,7 +67,13 @@ impl Cell {
     #[inline]
     pub(crate) fn note_flushed(&self) {
         let io = self.io.load(Relaxed);
-        if io & OWED != 0 && self.in_flight() == 0 {
+        if io & OWED == 0 {
+            return;
+        }
+        if self.is_http2() {
+            self.io.fetch_and(!OWED, Relaxed);
+            self.touch();
+        } else if self.in_flight() == 0 {
             self.io.store(io & !OWED, Relaxed);
             self.touch();
         }
