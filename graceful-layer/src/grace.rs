@@ -19,7 +19,7 @@ use std::time::Duration;
 /// | `idle_grace` | idle connections are closed when first looked at, unless a request is on its way | they stay until their next request or the deadline, and their end is then no loss to report |
 /// | `idle_spread` | idle connections are closed together | is never longer than a millisecond for each connection |
 /// | `first_request_grace` | connections without a request, and half-sent heads, are dropped when first looked at | as `idle_grace`; half a head is cut at the deadline and named |
-/// | `linger` | closed without reading on: a client that still sends may lose its answer | 30 s at the most |
+/// | `linger` | closed without reading on: a client that still sends may lose its response | at most 30 s; a peer that continues to send has five times the linger, and at most 30 s |
 /// | `cutoff` | no time for savers and 503s; what is dropped has a tenth of a second to go | moves only the end of the stop, which is earlier if nothing is left |
 ///
 /// ```

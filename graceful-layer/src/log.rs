@@ -5,12 +5,13 @@
 //! | `phase` | INFO | `phase`, `connections`, `requests`, `left_ms` | a phase begins |
 //! | `waiting for …; deadline in …` | INFO | | every 5 s of a drain, and of a hook of `Closed` |
 //! | `request aborted …` | WARN | `connection`, `saved` | a request is aborted |
+//! | `connection closed …` | WARN, INFO if its peer used up its time | `connection` | a connection is closed before its client is done |
 //! | `… panicked: …` | ERROR | | a hook, a saver, a callback or a make-service panics |
 //! | `hook … did not end within …` | WARN | | a hook is dropped |
 
 use std::{fmt, time::Duration};
 
-use crate::{Abandoned, Answer, CutReason, Phase, Tracker, state::Blocker};
+use crate::{Abandoned, Answer, ConnState, Cut, CutReason, Phase, Tracker, state::Blocker};
 
 /// A duration for people: `2 s`, `6.5 s`.
 pub(crate) struct Seconds(pub(crate) Duration);
@@ -84,6 +85,43 @@ mod events {
         );
     }
 
+    pub(crate) fn closed(connection: &Cut) {
+        let Cut {
+            state,
+            peer,
+            age,
+            requests,
+            ..
+        } = connection;
+        let what = match state {
+            ConnState::Hijacked => "upgraded",
+            ConnState::Handshaking => "in its TLS handshake",
+            ConnState::New => "without a response",
+            _ => "with an incomplete request or response",
+        };
+        let why = match connection.reason {
+            CutReason::Deadline => "at the deadline",
+            CutReason::Hurried => "by a further signal or a command",
+            CutReason::NoService => "because its make-service did not resolve in time",
+            CutReason::IncompleteHeader => "because its request header was not completed in time",
+            CutReason::IncompleteHandshake => "because its TLS handshake was not completed in time",
+            CutReason::StillSending => "because it continued to send after our end was closed",
+        };
+        let id = connection.id;
+        let line = format!(
+            "{what}, from {peer}, open {}, {requests} requests",
+            Seconds(*age)
+        );
+        match connection.reason.is_ours() {
+            true => {
+                tracing::warn!(target: "graceful_layer", connection = id, "connection closed {why}: {line}")
+            }
+            false => {
+                tracing::info!(target: "graceful_layer", connection = id, "connection closed {why}: {line}")
+            }
+        }
+    }
+
     /// `a`, `a and b`, `a, b and c`; nothing for none.
     fn listed(all: &[String]) -> Option<String> {
         let (last, others) = all.split_last()?;
@@ -112,6 +150,7 @@ mod events {
     pub(crate) fn hook_overran(_: &Blocker, _: Duration) {}
     pub(crate) fn panicked(_: &str, _: &str) {}
     pub(crate) fn abandoned(_: &Abandoned, _: bool) {}
+    pub(crate) fn closed(_: &Cut) {}
 }
 
-pub(crate) use events::{abandoned, hook_overran, panicked, phase, still_open};
+pub(crate) use events::{abandoned, closed, hook_overran, panicked, phase, still_open};

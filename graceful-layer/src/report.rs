@@ -35,9 +35,16 @@ pub struct Report {
     /// What held the drain to its end, or to the cutoff. Of all that was worked on at the last look that found something,
     /// 20 ms before or less, this is the one that had been there longest. `None` if nothing but idle connections was waited for.
     pub held: Option<Held>,
-    /// Connections cut at the end, each with a request in flight or upgraded or half a head read.
+    /// Connections that we closed although their clients were not done: at the cutoff those with a request in flight or an
+    /// incomplete request, those that were upgraded or in their TLS handshake; before the cutoff those whose make-service did
+    /// not resolve although their client had sent something.
     pub cut: Vec<Cut>,
-    /// Requests cut at the end.
+    /// Connections that were closed before the cutoff because their peer used up its time: an incomplete request header or TLS
+    /// handshake after [`Grace::first_request_grace`](crate::Grace::first_request_grace), and a peer that still sent after it had
+    /// read our end of the stream for five times [`Grace::linger`](crate::Grace::linger), 30 s at the most. They leave the
+    /// report [clean](Self::is_clean).
+    pub timed_out: Vec<Cut>,
+    /// Requests that were aborted at the cutoff.
     pub abandoned: Vec<Abandoned>,
     /// Labels of the drain guards ([`Beacon`](crate::Beacon)) and hooks that still held the drain at its end, and of the hooks that
     /// panicked or did not end within their bound.
@@ -96,6 +103,9 @@ impl fmt::Display for Report {
             self.cut.len(),
             self.abandoned.len()
         )?;
+        if !self.timed_out.is_empty() {
+            write!(f, "; {} connections timed out", self.timed_out.len())?;
+        }
         for request in self.abandoned.iter().take(3) {
             write!(f, "; {request}")?;
         }
@@ -165,7 +175,7 @@ impl fmt::Display for Held {
     }
 }
 
-/// A connection that was cut.
+/// A connection that was closed before its client was done.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Cut {
@@ -179,6 +189,8 @@ pub struct Cut {
     pub age: Duration,
     /// How many requests it had carried.
     pub requests: u64,
+    /// Why it was closed.
+    pub reason: CutReason,
 }
 
 /// A request that was cut, for a log or a retry queue.
@@ -243,7 +255,7 @@ pub enum Upload {
     Unknown,
 }
 
-/// Why what was left was cut.
+/// Why a request was aborted, or a connection closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CutReason {
@@ -252,15 +264,33 @@ pub enum CutReason {
     Deadline,
     /// A further signal or a command, before the deadline.
     Hurried,
+    /// Its make-service did not resolve within the time for a first request, although the client had sent something.
+    NoService,
+    /// The client did not complete its request header in time.
+    IncompleteHeader,
+    /// The client did not complete its TLS handshake in time.
+    IncompleteHandshake,
+    /// The client continued to send after our end of the connection was closed.
+    StillSending,
 }
 
 impl CutReason {
-    /// The name for logs and journals: `deadline`, `hurried`.
+    /// The name for logs and journals: `deadline`, `hurried`, `no-service`, `incomplete-header`, `incomplete-handshake`,
+    /// `still-sending`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deadline => "deadline",
             Self::Hurried => "hurried",
+            Self::NoService => "no-service",
+            Self::IncompleteHeader => "incomplete-header",
+            Self::IncompleteHandshake => "incomplete-handshake",
+            Self::StillSending => "still-sending",
         }
+    }
+
+    /// Whether the client would have got more if we had waited for it.
+    pub(crate) const fn is_ours(self) -> bool {
+        matches!(self, Self::Deadline | Self::Hurried | Self::NoService)
     }
 }
 

@@ -70,6 +70,23 @@ impl Accepted {
         Self { stream, ..self }
     }
 
+    /// Makes the service of this connection. A handshake begins after it, and has all of its time.
+    async fn make<M, S>(&self, mut make: M) -> Result<S, BoxError>
+    where
+        M: Service<SocketAddr, Response = S, Error: Into<BoxError>, Future: Send> + Send + 'static,
+        S: Send + 'static,
+    {
+        let peer = self.peer.as_tcp().unwrap_or(UNNAMED);
+        self.conn.set_handshaking(false);
+        let making = async move {
+            poll_fn(|cx| make.poll_ready(cx).map_err(Into::into)).await?;
+            make.call(peer).await.map_err(Into::into)
+        };
+        let made = self.conn.make(&self.stream, making).await;
+        self.conn.set_handshaking(self.stream.is_handshaking());
+        made?
+    }
+
     fn serve<S: HttpService<B>, B: HttpBody>(self, service: S, http: &Arc<Http>) -> Served<S, B> {
         let conn = self.conn;
         let mut io = conn.io(self.stream);
@@ -126,17 +143,11 @@ impl Endpoint {
     {
         let pool = TaskPool::new(WAITING);
         let start = move |accepted: Accepted, http: &Arc<Http>| {
-            let (mut make, http) = (make.clone(), http.clone());
+            let (make, http) = (make.clone(), http.clone());
             pool.run(Box::pin(async move {
-                let peer = accepted.peer.as_tcp().unwrap_or(UNNAMED);
-                let ready = poll_fn(|cx| make.poll_ready(cx).map_err(Into::into)).await;
-                let made = match ready {
-                    Ok(()) => make.call(peer).await.map_err(Into::into),
-                    Err(error) => Err(error),
-                };
-                match made {
+                match accepted.make(make).await {
                     Ok(service) => accepted.serve(service, &http).await,
-                    Err(error) => log::not_made(error),
+                    Err(error) => log::not_made(accepted.conn.peer(), error),
                 }
             }));
         };

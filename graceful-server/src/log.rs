@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use graceful_layer::Peer;
+
 use crate::connection::BoxError;
 
 #[cfg(feature = "tracing")]
@@ -26,8 +28,8 @@ mod imp {
         }
     }
 
-    pub(crate) fn not_made(error: BoxError) {
-        tracing::error!(target: "graceful_server", %error, "no service for a connection");
+    pub(crate) fn not_made(peer: Peer, error: BoxError) {
+        tracing::error!(target: "graceful_server", "connection from {peer} closed without a service: {error}");
     }
 
     pub(crate) fn not_accepted(listener: impl Debug, error: impl Display, pause_ms: u128) {
@@ -155,7 +157,7 @@ mod imp {
     use super::*;
 
     pub(crate) fn ended(_: u64, _: Option<Result<(), BoxError>>) {}
-    pub(crate) fn not_made(_: BoxError) {}
+    pub(crate) fn not_made(_: Peer, _: BoxError) {}
     pub(crate) fn not_accepted(_: impl Debug, _: impl Display, _: u128) {}
     pub(crate) fn moved(_: u64) {}
     pub(crate) fn swept(_: impl Debug, _: bool, _: usize) {}

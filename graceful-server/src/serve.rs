@@ -66,6 +66,12 @@ where
 ///
 /// This is what axum's `ConnectInfo` needs: `serve_make(listener,
 /// app.into_make_service_with_connect_info::<SocketAddr>())`. A peer on a Unix socket has no such address: it is `[::]:0`.
+///
+/// The service is made before the first byte is read. A connection waits for it no longer than for a first request:
+/// [`Timeouts::first_request`] in normal service, [`Grace::first_request_grace`] in a drain, and the deadline at the latest.
+/// Then the future is dropped and the connection closed. The connection is closed as well if `make` returns an error or
+/// panics, which is logged; a panic is in [`Report::panics`] too. If that time is over in a shutdown and the client had sent
+/// something, the connection is in [`Report::cut`].
 pub fn serve_make<M, S, B>(listener: HandoffListener, make: M) -> Serve
 where
     M: Service<SocketAddr, Response = S, Error: Into<BoxError>, Future: Send>

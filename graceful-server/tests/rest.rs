@@ -11,7 +11,6 @@
 mod support;
 #[cfg(feature = "tls")]
 #[path = "support/tls.rs"]
-#[allow(dead_code, reason = "each test file uses its own part")]
 mod tls;
 
 use std::{alloc::System, time::Duration};

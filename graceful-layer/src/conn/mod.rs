@@ -14,6 +14,7 @@ mod graceful;
 mod hyper;
 mod io;
 mod linger;
+mod making;
 mod peek;
 mod peer;
 mod pong;
@@ -21,7 +22,12 @@ mod rest;
 mod state;
 mod waiting;
 
-use std::fmt;
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+};
 
 #[cfg(feature = "hyper")]
 pub use self::executor::StreamExecutor;
@@ -31,12 +37,17 @@ pub use self::{
     future::{ConnFuture, Hold},
     graceful::GracefulConnection,
     io::ConnIo,
+    making::NotMade,
     peek::Peek,
     peer::Peer,
     rest::Rest,
     state::ConnState,
 };
-use crate::{Graceful, state::Part};
+use crate::{
+    CutReason, Graceful, Tracker,
+    contained::Contained,
+    state::{Orders, Part},
+};
 
 /// A connection in the tracker, from [`Tracker::open`](crate::Tracker::open) until the last of its pieces is dropped.
 ///
@@ -120,6 +131,53 @@ impl Connection {
     /// Says that the connection speaks HTTP/2, when that was found out by ALPN. The I/O wrapper sees a preface itself.
     pub fn set_http2(&self) {
         self.part.cell().set_http2();
+    }
+
+    /// Runs `making`, which makes the service of this connection, and returns its output.
+    ///
+    /// The connection waits for it as long as it may take for its first request, from accept on:
+    /// [`Timeouts::first_request`](crate::Timeouts::first_request) in normal service, and in a drain
+    /// [`Grace::first_request_grace`](crate::Grace::first_request_grace), the deadline at the latest. Then `making` is dropped.
+    /// The time for the first request begins anew when `making` resolves. A panic in `making` is contained.
+    ///
+    /// If `stream` has bytes when the time is over in a shutdown, the client has sent a request that gets no response, and the
+    /// connection is in [`Report::cut`](crate::Report::cut).
+    ///
+    /// # Errors
+    /// [`NotMade`] is the reason. Drop the connection then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops `making`.
+    pub async fn make<T, P: Peek>(
+        &self,
+        stream: &P,
+        making: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, NotMade> {
+        let cell = self.part.cell();
+        // Without a tracker the server is gone.
+        let tracker = Tracker::of(cell.arena()).ok_or(NotMade::OutOfTime)?;
+        let mut making = Contained::new(tracker.clone(), "make-service".to_owned(), making);
+        let made = poll_fn(|cx| {
+            let orders = cell.listen(cx.waker());
+            if !orders.says(Orders::CUT | Orders::CLOSE) {
+                let made = Pin::new(&mut making).poll(cx);
+                return made.map(|made| made.ok_or(NotMade::Panicked));
+            }
+            if matches!(stream.has_bytes(), Ok(true)) {
+                let at_the_end = orders.says(Orders::CUT);
+                let reason = if at_the_end {
+                    tracker.cut_reason()
+                } else {
+                    CutReason::NoService
+                };
+                tracker.note_closed(cell, reason);
+            }
+            Poll::Ready(Err(NotMade::OutOfTime))
+        });
+        let made = made.await?;
+        // The time for the first request begins here.
+        cell.set_handshaking(false);
+        Ok(made)
     }
 
     /// Says which of several listeners it came from; 0 if it is not said. Shown in [`ConnInfo`](crate::ConnInfo).

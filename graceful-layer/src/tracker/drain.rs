@@ -11,11 +11,11 @@ use tokio::{
 
 use super::{Progress, Tracker, held, hooks, pulse::Pulse, retire::Retire, sweep::Sweep};
 use crate::{
-    Cut, Grace, Phase, Report,
+    CutReason, Grace, Phase, Report,
     conn::ConnState,
     log,
     metrics::Metrics,
-    state::{Arena, Orders},
+    state::{Arena, Cell, Orders},
     sync::lock,
 };
 
@@ -230,23 +230,20 @@ impl Stop {
     }
 
     fn cut(&mut self) {
-        let now = self.tracker.now_ms();
+        let (tracker, reason) = (&self.tracker, self.tracker.cut_reason());
         let cut = &mut self.report.cut;
-        self.tracker.arena().walk(|cell| {
+        tracker.arena().walk(|cell| {
             let state = cell.state();
             if matches!(
                 state,
                 ConnState::Active | ConnState::Hijacked | ConnState::Handshaking
             ) {
-                let age = Duration::from_millis(now.saturating_sub(cell.opened()).into());
-                let (id, peer, requests) = (cell.id(), cell.peer(), cell.begun());
-                cut.push(Cut {
-                    id,
-                    peer,
-                    state,
-                    age,
-                    requests,
-                });
+                let closed = tracker.closed(cell, reason);
+                // Its requests have lines of their own.
+                if cell.in_flight() == 0 {
+                    log::closed(&closed);
+                }
+                cut.push(closed);
             }
             cell.order(|old| old | Orders::CUT);
         });
@@ -267,6 +264,12 @@ impl Stop {
         let hooks = lock(&tracker.0.hooks).clone();
         hooks::finish(&tracker, &hooks, REMIND).await;
         let ledger = &tracker.0.ledger;
+        let (ours, theirs): (Vec<_>, _) = ledger
+            .take_closed()
+            .into_iter()
+            .partition(|closed| closed.reason.is_ours());
+        self.report.cut.extend(ours);
+        self.report.timed_out = theirs;
         self.report.beacons.extend(ledger.take_unfinished());
         self.report.panics = ledger.take_panics();
         self.enter(Phase::Closed);
@@ -279,6 +282,7 @@ impl Stop {
     fn go_back(&mut self) {
         self.tracker.0.wanted.send_replace(Phase::Serving);
         self.report = Report::default();
+        self.tracker.0.ledger.take_closed();
         self.forgiven = self.heard;
         self.tracker.0.signalled.store(false, Relaxed);
         self.set_deadline(None);
@@ -354,6 +358,9 @@ impl Stop {
         let now = self.tracker.now_ms();
         self.tracker.arena().walk(|cell| {
             if let Some(order) = rules.due(cell, now) {
+                if order == Orders::CUT {
+                    self.tracker.note_closed(cell, overdue(cell));
+                }
                 cell.order(|old| old | order);
             }
         });
@@ -412,6 +419,14 @@ impl Stop {
 
     fn set_deadline(&self, deadline: Option<Instant>) {
         *lock(&self.tracker.0.deadline) = deadline;
+    }
+}
+
+/// The part of a request that a client did not complete in time.
+fn overdue(cell: &Cell) -> CutReason {
+    match cell.state() {
+        ConnState::Handshaking => CutReason::IncompleteHandshake,
+        _ => CutReason::IncompleteHeader,
     }
 }
 

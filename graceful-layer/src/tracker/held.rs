@@ -54,6 +54,7 @@ fn wait(cell: &Cell) -> Option<&'static str> {
     Some(match cell.state() {
         _ if cell.in_flight() > 0 => return None,
         ConnState::Closed => return None,
+        _ if cell.is_closing() => "connection that is being closed",
         ConnState::New => "connection without a request",
         ConnState::Handshaking => "TLS handshake",
         ConnState::Idle => "idle connection",
@@ -95,7 +96,7 @@ fn connection(tracker: &Tracker) -> Option<Held> {
     let mut oldest = None;
     tracker.arena().walk(|cell| {
         // Idle ones are waited for by the clock, not for what they do.
-        if matches!(cell.state(), ConnState::Idle | ConnState::New) {
+        if matches!(cell.state(), ConnState::Idle | ConnState::New) && !cell.is_closing() {
             return;
         }
         // Upgraded ones hold out the longest, and say so.
@@ -108,7 +109,11 @@ fn connection(tracker: &Tracker) -> Option<Held> {
         }
     });
     let ((_, age), cell) = oldest?;
-    let (state, id, peer) = (cell.state(), cell.id(), cell.peer());
+    let (id, peer) = (cell.id(), cell.peer());
+    let state = match cell.is_closing() {
+        true => "closing",
+        false => cell.state().as_str(),
+    };
     Some(Held {
         what: format!("{state} connection {id} from {peer}"),
         age: Some(Duration::from_millis(age.into())),

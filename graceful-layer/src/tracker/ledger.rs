@@ -6,13 +6,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use super::Tracker;
 use crate::{
-    Abandoned, CutReason, Panicked,
+    Abandoned, Cut, CutReason, Panicked, Phase,
     contained::{self, NotePanic},
     log, metrics,
+    state::Cell,
     sync::{Mutex, lock},
 };
 
@@ -21,6 +23,8 @@ type Listener = Arc<dyn Fn(&Abandoned) + Send + Sync>;
 #[derive(Default)]
 pub(super) struct Ledger {
     abandoned: Mutex<Vec<Abandoned>>,
+    /// Connections that their own tasks or the sweep closed in this shutdown.
+    closed: Mutex<Vec<Cut>>,
     panics: Mutex<Vec<Panicked>>,
     /// Labels of hooks that panicked or did not end in time.
     unfinished: Mutex<Vec<String>>,
@@ -36,6 +40,10 @@ impl Ledger {
 
     pub(super) fn take(&self) -> Vec<Abandoned> {
         std::mem::take(&mut lock(&self.abandoned))
+    }
+
+    pub(super) fn take_closed(&self) -> Vec<Cut> {
+        std::mem::take(&mut lock(&self.closed))
     }
 
     pub(super) fn note_unfinished(&self, hook: String) {
@@ -76,6 +84,27 @@ impl Tracker {
         match self.0.ledger.hurried.load(Relaxed) {
             true => CutReason::Hurried,
             false => CutReason::Deadline,
+        }
+    }
+
+    /// Notes a connection that is closed, and why, if a shutdown is under way.
+    pub(crate) fn note_closed(&self, cell: &Cell, reason: CutReason) {
+        if self.phase() == Phase::Serving {
+            return;
+        }
+        let closed = self.closed(cell, reason);
+        log::closed(&closed);
+        lock(&self.0.ledger.closed).push(closed);
+    }
+
+    pub(super) fn closed(&self, cell: &Cell, reason: CutReason) -> Cut {
+        Cut {
+            id: cell.id(),
+            peer: cell.peer(),
+            state: cell.state(),
+            age: Duration::from_millis(self.now_ms().saturating_sub(cell.opened()).into()),
+            requests: cell.begun(),
+            reason,
         }
     }
 

@@ -68,7 +68,8 @@ impl Sweep {
                 return (due && !cell.orders().says(Orders::CLOSE)).then_some(Orders::CLOSE);
             }
             ConnState::New => (cell.since(), self.first_request, Orders::CLOSE),
-            ConnState::Handshaking => (cell.opened(), self.handshake, Orders::CUT),
+            // Since its beginning, which a make-service may put off.
+            ConnState::Handshaking => (cell.since(), self.handshake, Orders::CUT),
             ConnState::Active if cell.is_mid_head() => (cell.since(), self.head, Orders::CUT),
             _ => return None,
         };

@@ -1,5 +1,6 @@
 //! TLS clients, and a certificate made for this run.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 use std::{

@@ -10,9 +10,10 @@ use tokio::io::ReadBuf;
 
 use super::{ConnIo, Rare, Spoken};
 use crate::{
+    CutReason, Tracker,
     conn::{Peek, linger::Linger},
     phase::Phase,
-    state::Orders,
+    state::{Cell, Orders},
 };
 
 impl<T: Peek> ConnIo<T> {
@@ -91,8 +92,8 @@ impl<T: Peek> ConnIo<T> {
                 return Poll::Ready(Ok(()));
             }
             self.cell().note_half_closed();
-            let pause = self.cell().arena().linger();
-            self.rare().lingering = Some(Linger::new(pause));
+            let (pause, stopping) = (self.cell().arena().linger(), self.is_stopping());
+            self.rare().lingering = Some(Linger::new(pause, stopping));
         }
         self.poll_linger(cx).map(Ok)
     }
@@ -100,18 +101,31 @@ impl<T: Peek> ConnIo<T> {
     /// Reads and forgets, until the peer closes, has been quiet for the linger, or goes on for too long.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [MaybeUninit::uninit(); 4096];
-        loop {
+        let stopping = self.is_stopping();
+        let too_long = loop {
             let mut buf = ReadBuf::uninit(&mut bytes);
             let read = self.pinned().poll_read(cx, &mut buf);
             let Some(lingering) = &mut self.rare().lingering else {
                 return Poll::Ready(());
             };
             match read {
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => lingering.extend(),
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return lingering.poll_quiet(cx),
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    if lingering.extend(stopping) {
+                        break true;
+                    }
+                }
+                Poll::Ready(_) => break false,
+                Poll::Pending => break ready!(lingering.poll_quiet(cx)),
             }
+        };
+        if too_long {
+            note_still_sending(self.cell());
         }
+        Poll::Ready(())
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.cell().orders().phase() > Phase::Serving
     }
 
     fn is_lingering(&self) -> bool {
@@ -132,6 +146,13 @@ impl<T: Peek> ConnIo<T> {
     fn is_settled(&self) -> bool {
         let http2 = matches!(self.spoken, Spoken::Http2 | Spoken::Http2Leaving);
         self.ended && !http2 && self.stream().is_delivered()
+    }
+}
+
+#[cold]
+fn note_still_sending(cell: &Cell) {
+    if let Some(tracker) = Tracker::of(cell.arena()) {
+        tracker.note_closed(cell, CutReason::StillSending);
     }
 }
 

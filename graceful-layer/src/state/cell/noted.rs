@@ -11,6 +11,8 @@ pub(super) const OWED: u8 = 2;
 const UPLOAD: u8 = 4;
 /// The stream is being taken out of its server, and must outlive it.
 pub(super) const LEAVING: u8 = 8;
+/// Our end is closed, and what the peer still sends is read and forgotten.
+const CLOSING: u8 = 128;
 
 impl Cell {
     pub(crate) fn note_leaving(&self, on: bool) {
@@ -51,7 +53,11 @@ impl Cell {
 
     /// Our end is closed, the last answer with the kernel: what still comes is read and forgotten.
     pub(crate) fn note_half_closed(&self) {
-        self.io.store(0, Relaxed);
+        self.io.store(CLOSING, Relaxed);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.io.load(Relaxed) & CLOSING != 0
     }
 
     #[inline]
