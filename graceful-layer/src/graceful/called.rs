@@ -1,17 +1,16 @@
-//! A service that is called as soon as it is ready, which for almost all services is at once.
+//! The call of the inner service: at once on HTTP/1, in the stream's own task on HTTP/2.
 
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use pin_project_lite::pin_project;
-use tower::util::Oneshot;
 use tower_service::Service;
 
 pin_project! {
-    /// The answer of a service, and the wait until it can be asked, if it makes one wait.
+    /// The response future of the inner service, or the inner service with the request that it is still to be called with.
     #[must_use = "futures do nothing unless polled"]
     pub struct Called<S: Service<Req>, Req> {
         #[pin]
@@ -22,36 +21,55 @@ pin_project! {
 pin_project! {
     #[project = Projected]
     enum State<S: Service<Req>, Req> {
-        // Ready at once: the request was moved to where it is handled and nowhere else.
-        Now { #[pin] future: S::Future },
-        Later { future: Pin<Box<Oneshot<S, Req>>> },
+        Waiting { service: S, request: Option<Req> },
+        Called { #[pin] future: S::Future },
     }
 }
 
 impl<S: Service<Req> + Clone, Req> Called<S, Req> {
-    /// A clone of `service` that is ready, unless it makes one wait.
+    /// A clone of `service`, and whether it is ready.
     ///
-    /// It is asked without a waker, which is right as long as it is asked again with one if it was not ready.
+    /// The poll has no waker, which is correct because a service that is not ready is polled again with one.
     #[inline]
-    pub(super) fn ready(service: &S) -> Option<S> {
+    pub(super) fn ready(service: &S) -> (S, Poll<Result<(), S::Error>>) {
         let mut one = service.clone();
         let ready = one.poll_ready(&mut Context::from_waker(Waker::noop()));
-        matches!(ready, Poll::Ready(Ok(()))).then_some(one)
+        (one, ready)
     }
 
     #[inline]
     pub(super) fn now(future: S::Future) -> Self {
         Self {
-            state: State::Now { future },
+            state: State::Called { future },
         }
     }
 
-    /// One that failed to get ready must not be asked again; another clone says itself what is wrong.
-    pub(super) fn later(service: &S, request: Req) -> Self {
-        let future = Box::pin(tower::ServiceExt::oneshot(service.clone(), request));
+    /// The first poll makes `service` ready and calls it.
+    #[inline]
+    pub(super) fn later(service: S, request: Req) -> Self {
         Self {
-            state: State::Later { future },
+            state: State::Waiting {
+                service,
+                request: Some(request),
+            },
         }
+    }
+}
+
+impl<S: Service<Req>, Req> Called<S, Req> {
+    /// Calls the service as soon as it is ready. Apart, because on HTTP/1 almost no request gets here.
+    #[inline(never)]
+    fn poll_call(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let mut state = self.project().state;
+        if let Projected::Waiting { service, request } = state.as_mut().project() {
+            ready!(service.poll_ready(cx))?;
+            let Some(request) = request.take() else {
+                return Poll::Pending;
+            };
+            let future = service.call(request);
+            state.set(State::Called { future });
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -59,10 +77,12 @@ impl<S: Service<Req>, Req> Future for Called<S, Req> {
     type Output = Result<S::Response, S::Error>;
 
     #[inline(always)]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            Projected::Now { future } => future.poll(cx),
-            Projected::Later { future } => future.as_mut().poll(cx),
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            if let Projected::Called { future } = self.as_mut().project().state.project() {
+                return future.poll(cx);
+            }
+            ready!(self.as_mut().poll_call(cx))?;
         }
     }
 }
