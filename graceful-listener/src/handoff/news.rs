@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustix::net::{AddressFamily, sockopt::socket_domain};
+use rustix::net::{AddressFamily, getsockname};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::bridge::{self, Preparation, Replacement};
@@ -187,8 +187,9 @@ fn moved(mut message: Message, names: &[String], from: &Arc<Channel>) -> Option<
     })
 }
 
+/// The family is read from the socket's own address, because macOS has no SO_DOMAIN.
 fn stream(fd: OwnedFd) -> io::Result<Stream> {
-    Ok(match socket_domain(&fd)? {
+    Ok(match getsockname(&fd)?.address_family() {
         AddressFamily::UNIX => Stream::Unix(UnixStream::from_std(fd.into())?),
         _ => Stream::Tcp(TcpStream::from_std(fd.into())?),
     })
