@@ -17,7 +17,7 @@ pub enum Phase {
     Serving = 0,
     /// Accepts and serves everything, and asks clients to go: they do not know of the stop yet.
     LameDuck = 1,
-    /// Accepts no more; what is there finishes, and every answer says that it is the last one.
+    /// Accepts no new connections. Requests finish, each response is the last of its connection, and an upgrade gets 503.
     Draining = 2,
     /// The time is up: what is left is cut and named in the report.
     Cutoff = 3,

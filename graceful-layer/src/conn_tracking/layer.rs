@@ -16,6 +16,9 @@ use crate::{Tracker, source::Loose};
 /// response the completion moves the guard into. For HTTP take [`CompleteOnBody`](crate::CompleteOnBody), which follows
 /// the body to its last byte.
 ///
+/// Inside of a [`GracefulLayer`](crate::GracefulLayer) or of `graceful_server::serve` with the same tracker it does not count, because the
+/// request is counted there. Its completion receives a guard all the same.
+///
 /// What it does not do: say anything to clients. That is [`GracefulLayer`](crate::GracefulLayer)'s.
 ///
 /// ```

@@ -73,6 +73,14 @@ fn an_order_is_seen_or_wakes() {
 fn the_last_to_go_wakes_the_waiter<T: 'static>(
     hold: impl Fn(&'static Arena) -> T + Sync + Send + 'static,
 ) {
+    the_last_to_go_wakes(look, hold);
+}
+
+/// The same for a waiter that waits with `look`.
+fn the_last_to_go_wakes<T: 'static>(
+    look: fn(&'static Arena, &Waker) -> bool,
+    hold: impl Fn(&'static Arena) -> T + Sync + Send + 'static,
+) {
     loom::model(move || {
         let arena = Arena::lease();
         let held = hold(arena);
@@ -91,6 +99,15 @@ fn the_last_to_go_wakes_the_waiter<T: 'static>(
 #[test]
 fn the_last_request_off_connections_wakes_the_waiter() {
     the_last_to_go_wakes_the_waiter(|arena| begin(arena.loose_cell()));
+}
+
+#[test]
+fn the_last_request_off_connections_releases_its_tracker() {
+    let look = |arena: &'static Arena, waker: &Waker| {
+        let polled = arena.poll_loose_over(&Context::from_waker(waker));
+        polled.is_ready()
+    };
+    the_last_to_go_wakes(look, |arena| begin(arena.loose_cell()));
 }
 
 #[test]
