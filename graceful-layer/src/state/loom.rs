@@ -10,7 +10,7 @@ use std::{
 
 use loom::thread;
 
-use super::{Arena, Cell, Orders, RequestGuard};
+use super::{Arena, Blocker, Cell, Orders, RequestGuard};
 use crate::{Beacon, Phase, conn::Peer, sync::Ordering::SeqCst};
 
 /// A waker that remembers. Not modelled itself: it is looked at only when all threads have ended.
@@ -117,7 +117,7 @@ fn the_last_connection_wakes_the_waiter() {
 
 #[test]
 fn the_last_beacon_wakes_the_waiter() {
-    the_last_to_go_wakes_the_waiter(|arena| Beacon::new(arena, "job".into()));
+    the_last_to_go_wakes_the_waiter(|arena| Beacon::new(arena, Blocker::Guard("job".into())));
 }
 
 #[test]
