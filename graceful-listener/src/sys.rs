@@ -1,5 +1,5 @@
 //! The only room of the workspace with `unsafe` in it: the two operations of a hand-over by
-//! exec that no safe interface can offer, a fork without exec, and a question to a socket. Guards
+//! exec that no safe interface can offer, a fork without exec, and two questions to a socket. Guards
 //! laws 8 and 12.
 
 #![allow(
@@ -15,8 +15,6 @@ use std::ptr;
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::Pid;
 use tokio::process::Command;
-
-use crate::notify::Claim;
 
 /// A descriptor that came through exec under a number and is not yet anybody's.
 ///
@@ -58,13 +56,17 @@ impl AsFd for Inherited {
 
 /// Lets `fd` through the exec of `command`, and through no other: the flag is cleared in the
 /// child, between fork and exec, so no process that another thread starts meanwhile gets it.
-/// The command owns the descriptor from here on. The child says there, too, that it is the main
-/// process, if somebody wants to know.
-pub(crate) fn pass_through_exec(command: &mut Command, fd: OwnedFd, claim: Option<Claim>) {
+/// The command owns the descriptor from here on. The child runs `first` there, too.
+///
+/// `first` may only make system calls: no allocation, no lock, no panic (signal-safety(7)). That is
+/// for its author to see to, and why this is for [`Claim::say`](crate::notify::Claim::say) alone.
+pub(crate) fn pass_through_exec(
+    command: &mut Command,
+    fd: OwnedFd,
+    first: impl Fn() + Send + Sync + 'static,
+) {
     let between = move || {
-        if let Some(claim) = &claim {
-            claim.say();
-        }
+        first();
         Ok(fcntl_setfd(&fd, FdFlags::empty())?)
     };
     // SAFETY: after the fork only fcntl(2) and the getpid(2), socket(2), sendto(2) and close(2) of
@@ -121,6 +123,29 @@ fn close_all_but(keep: RawFd) {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn close_all_but(_keep: RawFd) {}
+
+/// The process that created the other end of a socketpair, if it is visible in this PID namespace: SO_PEERCRED, unix(7).
+/// `rustix` has no place for the PID 0 of a process that is not.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn peer(socket: impl AsFd) -> Option<Pid> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut size = libc::socklen_t::try_from(size_of::<libc::ucred>()).ok()?;
+    // SAFETY: `peer` is as large as `size` says, and any bytes are a value of it. getsockopt(2).
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut size,
+        )
+    };
+    Pid::from_raw(peer.pid).filter(|_| answer == 0)
+}
 
 /// How many bytes the peer's system has not acknowledged yet: SIOCOUTQ, tcp(7) and unix(7). An error where it cannot be
 /// asked, or has another number.

@@ -110,9 +110,8 @@ impl Peer {
     }
 }
 
-#[test]
-fn a_predecessor_of_version_1_hands_over_to_a_process_of_today() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// A process of today whose predecessor is the stand-in. The stand-in has sent `listener` and state.
+fn started_for(listener: &TcpListener) -> (Process, Peer) {
     let addr = listener.local_addr().unwrap().to_string();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let inode = rustix::fs::fstat(&theirs).unwrap().st_ino;
@@ -135,6 +134,14 @@ fn a_predecessor_of_version_1_hands_over_to_a_process_of_today() {
     assert_eq!(old.hears_hello(), 4, "one more than ours");
     assert_eq!(new.line("state "), "3");
     assert_eq!(new.line("listening "), addr);
+    (new, old)
+}
+
+#[test]
+fn a_predecessor_of_version_1_hands_over_to_a_process_of_today() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let (mut new, mut old) = started_for(&listener);
     old.hears("READY-all");
     // Its place in the queue outlives this process, so to speak.
     drop(listener);
@@ -145,6 +152,21 @@ fn a_predecessor_of_version_1_hands_over_to_a_process_of_today() {
     signal(pid, Signal::TERM);
     old.hears("LEAVE");
     new.all_gone();
+}
+
+/// The stand-in is this process, which created the channel and is not dead.
+#[test]
+fn a_predecessor_that_closes_the_channel_without_commit_and_lives_keeps_the_service() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (mut new, mut old) = started_for(&listener);
+    old.hears("READY-all");
+    drop(old);
+    let why = new.line("called off: ");
+    assert!(why.contains("still runs"), "{why}");
+    new.all_gone();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener.accept().expect("nobody else has accepted it");
 }
 
 #[test]

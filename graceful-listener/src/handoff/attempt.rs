@@ -136,6 +136,13 @@ impl Attempt {
         self.pid
     }
 
+    /// There is a successor, or it turns out to be another process than the one that was started.
+    fn met(&mut self, started: Started) {
+        self.pid = started.pid;
+        process::started(self.pid, started.is_ours() && self.plan.worker.is_none());
+        self.started = Some(started);
+    }
+
     /// Of the successor.
     pub(super) fn generation(&self) -> u32 {
         let next = || generation().saturating_add(1);
@@ -254,6 +261,7 @@ impl Attempt {
             Action::Abort => self.end(Rollback::begin),
             Action::Dismiss => self.end(Rollback::dismiss),
             Action::Await => self.end(|started, _| Rollback::wait(started)),
+            Action::SendAbort => self.send_abort(),
             Action::HandOver => {
                 if self.asked {
                     somebody_else_has_it();
@@ -301,9 +309,21 @@ impl Attempt {
         }
     }
 
-    fn end(&mut self, how: impl FnOnce(Started, String) -> Rollback) {
+    /// What the successor is told of the end of the attempt.
+    fn reason(&self) -> String {
         let cause = self.cause.as_ref().map(ToString::to_string);
-        let reason = cause.unwrap_or_else(|| "called off".to_owned());
+        cause.unwrap_or_else(|| "called off".to_owned())
+    }
+
+    fn send_abort(&self) {
+        if let Some(started) = &self.started {
+            let reason = self.reason();
+            let _ = started.channel.post(&Frame::Abort { reason }, Vec::new());
+        }
+    }
+
+    fn end(&mut self, how: impl FnOnce(Started, String) -> Rollback) {
+        let reason = self.reason();
         self.rollback = self.started.take().map(|started| how(started, reason));
     }
 

@@ -9,6 +9,7 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 use super::channel::Channel;
+use super::creator::Creator;
 use super::error::HandoffError;
 use super::frame::Frame;
 use super::inbox::Message;
@@ -25,6 +26,10 @@ use crate::log;
 /// How long the predecessor may take to send its listeners and state. It does so right after the
 /// start.
 pub(super) const GREETING: Duration = Duration::from_secs(10);
+
+/// Why a process must not serve whose predecessor has closed the channel and is not dead.
+pub(super) const SILENT_END: &str =
+    "the old process has closed the channel without COMMIT and still runs; it serves on";
 
 pub(crate) enum Heritage {
     Nobody,
@@ -93,7 +98,11 @@ pub(super) fn from_environment() -> Heritage {
                 log::stale_channel(named.fd);
                 Heritage::Nobody
             }
-            Ok(socket) => inherit(Channel::new(socket), named.worker),
+            Ok(socket) => {
+                let channel = Channel::new(socket);
+                let creator = Creator::of(&channel);
+                inherit(channel, named.worker, creator)
+            }
         },
     }
 }
@@ -115,9 +124,13 @@ fn open(named: ChannelFd) -> Result<OwnedFd, Fault> {
 
 /// Meets the predecessor. If that fails it is told why, for it waits for us. A supervisor says
 /// which generation we are: it is none itself.
-pub(super) fn inherit(channel: Channel, worker: Option<u32>) -> Heritage {
+pub(super) fn inherit(channel: Channel, worker: Option<u32>, creator: Creator) -> Heritage {
     match greet(&channel, worker) {
-        Ok(Some(legacy)) => Heritage::Predecessor(Box::new(Predecessor::new(channel, legacy))),
+        Ok(Some(legacy)) => {
+            let predecessor = Predecessor::new(channel, creator, legacy);
+            Heritage::Predecessor(Box::new(predecessor))
+        }
+        Ok(None) if creator.lives() => Heritage::Failed(HandoffError::aborted(SILENT_END)),
         // It died before it had sent everything, so there is nobody to wait for.
         Ok(None) => Heritage::Nobody,
         Err(error) => {

@@ -1,11 +1,12 @@
-//! The life of a successor: a child of this process, which is reaped, or a process that somebody
-//! else started, of which only the end can be seen.
+//! The life of a successor: a child of this process, which is reaped, a process that such a child
+//! started, or one that somebody else started, of which only the end can be seen.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
+use std::{fs, io};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::io::unix::AsyncFd;
@@ -17,6 +18,8 @@ pub(super) enum Life {
     Child(Child),
     /// A child of this process from before it executed itself anew.
     Adopted(Adopted),
+    /// A process that our child started, with its pidfd: our child was a launcher.
+    Launched(AsyncFd<OwnedFd>),
     /// With its pidfd, if the system has such and it is in a process namespace that we see.
     Stranger(Option<AsyncFd<OwnedFd>>),
 }
@@ -27,6 +30,14 @@ impl Life {
         Self::Stranger(pid.and_then(platform::watch))
     }
 
+    /// The process `pid` if it has the socket `inode` open. A PID alone proves nothing: the process that sent it may
+    /// be in another PID namespace.
+    pub(super) fn of_launched(pid: u32, inode: u64) -> Option<Self> {
+        let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        let pidfd = platform::watch(pid)?;
+        has_socket(pid, inode).then_some(Self::Launched(pidfd))
+    }
+
     /// A process that was a child of this one before an exec, and so still is.
     pub(super) fn of_adopted(pid: u32) -> Option<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
@@ -35,17 +46,18 @@ impl Life {
         Some(Self::Adopted(Adopted { pid, pidfd, status }))
     }
 
-    pub(super) fn is_child(&self) -> bool {
+    /// Whether this process started it, through a launcher perhaps, and may end it.
+    pub(super) fn is_ours(&self) -> bool {
         !matches!(self, Self::Stranger(_))
     }
 
-    /// Waits for the end, without bound; for ever, if it is one that cannot be seen. How a
-    /// stranger ended only its parent learns. Cancel safe.
+    /// Waits for the end, without bound; for ever, if it is one that cannot be seen. How a process
+    /// ended that is not our child only its parent learns. Cancel safe.
     pub(super) async fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         match self {
             Self::Child(child) => child.wait().await.map(Some),
             Self::Adopted(child) => child.wait().await.map(Some),
-            Self::Stranger(Some(pidfd)) => {
+            Self::Launched(pidfd) | Self::Stranger(Some(pidfd)) => {
                 pidfd.readable().await?.retain_ready();
                 Ok(None)
             }
@@ -58,7 +70,7 @@ impl Life {
         match self {
             Self::Child(child) => child.try_wait().ok().flatten(),
             Self::Adopted(child) => child.try_wait().ok().flatten(),
-            Self::Stranger(_) => None,
+            Self::Launched(_) | Self::Stranger(_) => None,
         }
     }
 
@@ -67,9 +79,10 @@ impl Life {
         self.signal(Signal::TERM);
     }
 
-    /// Any signal, to a child.
+    /// Any signal, to a process that is ours.
     pub(super) fn signal(&self, signal: Signal) {
         let pid = match self {
+            Self::Launched(pidfd) => return platform::signal(pidfd, signal),
             Self::Child(child) => child
                 .id()
                 .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
@@ -85,6 +98,14 @@ impl Life {
     pub(super) fn kill(&mut self) {
         self.signal(Signal::KILL);
     }
+}
+
+/// Whether `/proc` shows the socket among the descriptors of the process. proc_pid_fd(5)
+fn has_socket(pid: Pid, inode: u64) -> bool {
+    let socket = PathBuf::from(format!("socket:[{inode}]"));
+    let open = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()));
+    let mut open = open.into_iter().flatten().flatten();
+    open.any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == socket))
 }
 
 /// What is known of a child that no `Child` stands for.
@@ -123,7 +144,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod platform {
-    use rustix::process::{PidfdFlags, pidfd_open};
+    use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
     use tokio::io::Interest;
 
     use super::*;
@@ -134,6 +155,10 @@ mod platform {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         register(pidfd, Interest::READABLE).ok()
     }
+
+    pub(super) fn signal(pidfd: &AsyncFd<OwnedFd>, signal: Signal) {
+        let _ = pidfd_send_signal(pidfd.get_ref(), signal);
+    }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -143,4 +168,6 @@ mod platform {
     pub(super) fn watch(_pid: Pid) -> Option<AsyncFd<OwnedFd>> {
         None
     }
+
+    pub(super) fn signal(_pidfd: &AsyncFd<OwnedFd>, _signal: Signal) {}
 }

@@ -101,6 +101,8 @@ pub(super) enum Action {
     Dismiss,
     /// The same time for one that goes by itself.
     Await,
+    /// Send ABORT to the process that still has the channel, if there is one: the server of a launcher that failed.
+    SendAbort,
     /// The listeners are the successor's.
     HandOver,
     /// The listeners are ours again.
@@ -134,7 +136,9 @@ impl State {
                 (Self::RollingBack, &[A::Abort])
             }
             (Self::AwaitReady | Self::Ready, E::Stop) => (Self::RollingBack, &[A::Abort]),
-            (Self::AwaitReady | Self::Ready | Self::Committing, E::Exited) => (Self::Running, &[]),
+            (Self::AwaitReady | Self::Ready | Self::Committing, E::Exited) => {
+                (Self::Running, &[A::SendAbort])
+            }
 
             (Self::Ready, E::Join) => (Self::Joining, &[]),
             (Self::Joining, E::Joined) => (Self::Beside, &[]),
@@ -146,7 +150,9 @@ impl State {
                 (Self::Withdrawing, &[A::Dismiss])
             }
             (Self::Beside, E::Left) => (Self::Withdrawing, &[A::Await]),
-            (Self::Joining | Self::Beside | Self::Confirming, E::Exited) => (Self::Running, &[]),
+            (Self::Joining | Self::Beside | Self::Confirming, E::Exited) => {
+                (Self::Running, &[A::SendAbort])
+            }
             // It has a deadline of its own. If it does not keep it, it is let go.
             (Self::Withdrawing, E::Exited) => (Self::Running, &[]),
             (Self::Withdrawing, E::Late) => (Self::Running, &[A::LoseSight]),

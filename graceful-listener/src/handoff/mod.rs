@@ -10,6 +10,7 @@ mod candidate;
 mod channel;
 mod codec;
 mod control;
+mod creator;
 mod error;
 mod exec;
 mod frame;

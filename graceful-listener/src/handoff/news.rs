@@ -90,10 +90,13 @@ impl Predecessor {
         }
     }
 
-    /// The predecessor is gone.
+    /// The predecessor has closed the channel. One that served beside this process and still runs has not let go.
     fn end(&self) -> Option<News> {
         self.ended.store(true, Ordering::Release);
         self.questions.close();
+        if !self.owning.load(Ordering::Acquire) && self.creator.lives() {
+            return Some(News::Dismissed);
+        }
         self.own(log::promoted).then_some(News::Committed)
     }
 

@@ -10,9 +10,10 @@ use tokio::sync::OnceCell;
 
 use super::asking::Questions;
 use super::channel::Channel;
+use super::creator::Creator;
 use super::error::HandoffError;
 use super::frame::Frame;
-use super::heritage::{Delivered, Legacy};
+use super::heritage::{Delivered, Legacy, SILENT_END};
 use super::process;
 use super::state::InheritedState;
 use super::worker;
@@ -29,6 +30,7 @@ pub(crate) use self::calls::{is_sole, may_accept, owns_paths};
 pub(crate) struct Predecessor {
     /// Stays open for the life of this process: its end tells the predecessor that we died.
     pub(super) channel: Arc<Channel>,
+    pub(super) creator: Creator,
     /// Its process number, as it says.
     pid: u32,
     generation: u32,
@@ -71,7 +73,7 @@ pub(crate) struct Predecessor {
 }
 
 impl Predecessor {
-    pub(super) fn new(channel: Channel, mut legacy: Legacy) -> Self {
+    pub(super) fn new(channel: Channel, creator: Creator, mut legacy: Legacy) -> Self {
         let is_relieved = |last: &Delivered| last.record.name == RELIEVED;
         let relieved = match legacy.delivered.last().is_some_and(is_relieved) {
             true => legacy.delivered.pop().map(|last| last.fd),
@@ -83,6 +85,7 @@ impl Predecessor {
         process::workers_came(legacy.delivered.iter().filter(is_worker).count());
         Self {
             channel: Arc::new(channel),
+            creator,
             pid: legacy.pid,
             generation: legacy.generation,
             names: legacy.delivered.iter().map(name).collect(),
@@ -217,7 +220,7 @@ impl Predecessor {
         true
     }
 
-    /// Waits for COMMIT, or for the end of the predecessor, which leaves the listeners to us.
+    /// Waits for COMMIT, or for the death of the predecessor, which leaves the listeners to us.
     /// Runs again from where it was if the task that ran it is dropped.
     async fn take_over(&self) -> Result<(), HandoffError> {
         if let Some(reason) = self.declined.get() {
@@ -253,6 +256,7 @@ impl Predecessor {
                 Some(Frame::Beside) => log::beside(self.generation),
                 // The next supervisor takes over from the worker that serves, and knows of no other.
                 None if self.relieves => return Err(HandoffError::aborted(ORPHANED)),
+                None if self.creator.lives() => return Err(HandoffError::aborted(SILENT_END)),
                 None => _ = self.own(log::promoted),
                 Some(Frame::Abort { reason }) => return Err(HandoffError::aborted(reason)),
                 Some(_) => continue,

@@ -68,7 +68,7 @@ impl Rollback {
 
     /// Waits for its end. Cancel safe.
     pub(super) async fn run(&mut self) {
-        if !self.started.is_child() {
+        if !self.started.is_ours() {
             // It is told, and was not ours to start.
             self.state = process::tell(self.unseen()).0;
         }

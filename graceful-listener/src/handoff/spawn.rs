@@ -110,6 +110,7 @@ pub(super) fn command(plan: &Plan, program: &Path) -> Command {
 
 fn start(plan: &Plan, program: &Path, introduction: &[Parcel]) -> io::Result<Started> {
     let (channel, theirs) = Channel::pair()?;
+    let inode = fstat(&theirs)?.st_ino;
     channel.post_all(introduction);
     // A worker is not the main process of the unit, and its supervisor speaks to the manager.
     let is_worker = plan.worker.is_some();
@@ -126,7 +127,8 @@ fn start(plan: &Plan, program: &Path, introduction: &[Parcel]) -> io::Result<Sta
             MainPid::Own.tell()
         }
     };
-    Ok(Started::new(command.spawn().inspect_err(refuted)?, channel))
+    let child = command.spawn().inspect_err(refuted)?;
+    Ok(Started::new(child, channel, inode))
 }
 
 /// The program with its arguments, which finds `theirs` as its channel.
@@ -149,6 +151,10 @@ pub(super) fn with_channel(
     };
     let (key, value) = channel.variable();
     command.env(key, value);
-    sys::pass_through_exec(&mut command, theirs, claim);
+    sys::pass_through_exec(&mut command, theirs, move || {
+        if let Some(claim) = &claim {
+            claim.say();
+        }
+    });
     Ok(command)
 }

@@ -27,6 +27,12 @@ pub(super) struct Started {
     pub(super) pid: u32,
     pub(super) channel: Arc<Channel>,
     life: Life,
+    /// The inode of the socket that the child was given; none if it is not our child or no longer its launcher.
+    given: Option<u64>,
+    /// The PID in its HELLO.
+    greeted: Option<u32>,
+    /// The child was a launcher: it exited with this, while another process had the channel that has not greeted.
+    launched: Option<ExitStatus>,
     /// Whether it has said that it ends on purpose.
     leaves: bool,
     /// The time after which it wants us to be gone.
@@ -42,8 +48,12 @@ pub(super) enum Heard {
 }
 
 impl Started {
-    pub(super) fn new(child: Child, channel: Channel) -> Self {
-        Self::with(child.id().unwrap_or(0), channel.into(), Life::Child(child))
+    /// A child that was given the socket `inode`.
+    pub(super) fn new(child: Child, channel: Channel, inode: u64) -> Self {
+        let pid = child.id().unwrap_or(0);
+        let mut started = Self::with(pid, channel.into(), Life::Child(child));
+        started.given = Some(inode);
+        started
     }
 
     /// A process that was started by somebody else. `visible` is its number where we see it.
@@ -62,28 +72,65 @@ impl Started {
             pid,
             channel,
             life,
+            given: None,
+            greeted: None,
+            launched: None,
             leaves: false,
             hurry: watch::Sender::default(),
         }
     }
 
-    pub(super) fn is_child(&self) -> bool {
-        self.life.is_child()
+    /// Whether this process started it, through a launcher perhaps, and may end it.
+    pub(super) fn is_ours(&self) -> bool {
+        self.life.is_ours()
+    }
+
+    /// Notes the PID in its HELLO. If our child is only its launcher, it is the process meant from here on.
+    pub(super) fn greeted(&mut self, pid: u32) {
+        self.greeted = Some(pid);
+        let given = self.given.filter(|_| pid != self.pid);
+        if let Some(life) = given.and_then(|inode| Life::of_launched(pid, inode)) {
+            self.follow(pid, life);
+        } else if self.launched.take().is_some() {
+            self.pid = pid;
+        }
+    }
+
+    /// Whether the child that exited was only a launcher, and another process has the channel. A launcher that failed
+    /// before its server greeted has started nothing.
+    fn was_launcher(&mut self, status: ExitStatus) -> bool {
+        let may_be = self.given.is_some() && self.greeted != Some(self.pid);
+        let is_one = may_be && !self.channel.is_closed();
+        if !is_one || (self.greeted.is_none() && !status.success()) {
+            return false;
+        }
+        self.launched = self.greeted.is_none().then_some(status);
+        self.follow(self.greeted.unwrap_or(self.pid), Life::Stranger(None));
+        true
+    }
+
+    fn follow(&mut self, pid: u32, life: Life) {
+        (self.pid, self.life) = (pid, life);
     }
 
     /// Waits for the next thing it does, without bound. What it said before it ended comes first:
     /// it may say why. Cancel safe.
     pub(super) async fn hear(&mut self) -> Heard {
-        let message = tokio::select! {
-            biased;
-            message = self.channel.recv() => message,
-            end = self.life.ended() => return heard_end(end),
+        let message = loop {
+            let end = tokio::select! {
+                biased;
+                message = self.channel.recv() => break message,
+                end = self.life.ended() => end,
+            };
+            if !matches!(end, Ok(Some(status)) if self.was_launcher(status)) {
+                return heard_end(end);
+            }
         };
         match message {
             Ok(Some(message)) => Heard::Frame(message.frame),
             Err(error) => Heard::Trouble(error),
             // It keeps the channel to its end.
-            Ok(None) if !self.is_child() => Heard::Exit(None),
+            Ok(None) if !self.is_ours() => Heard::Exit(self.launched),
             Ok(None) => match timeout(END_TO_EXIT, self.life.ended()).await {
                 Ok(end) => heard_end(end),
                 Err(_) => Heard::Trouble(HandoffError::protocol("it closed the channel")),
@@ -148,9 +195,9 @@ impl Started {
     /// Waits until it has ended, without bound. Cancel safe.
     pub(super) async fn exited(&mut self) -> io::Result<ExitStatus> {
         let Self { life, channel, .. } = self;
-        let child = life.is_child();
+        let ours = life.is_ours();
         let closed = async {
-            while child || !channel.is_closed() {
+            while ours || !channel.is_closed() {
                 sleep(LOOK).await;
             }
         };
@@ -163,20 +210,21 @@ impl Started {
 
     /// Its exit status, if it is a child and has ended.
     pub(super) fn try_exited(&mut self) -> Option<ExitStatus> {
-        self.life.try_ended()
+        let status = self.life.try_ended()?;
+        (!self.was_launcher(status)).then_some(status)
     }
 
-    /// Any signal to a child.
+    /// Any signal to a process that is ours.
     pub(super) fn signal(&self, signal: Signal) {
         self.life.signal(signal);
     }
 
-    /// SIGTERM to a child.
+    /// SIGTERM to a process that is ours.
     pub(super) fn terminate(&self) {
         self.life.terminate();
     }
 
-    /// SIGKILL to a child.
+    /// SIGKILL to a process that is ours.
     pub(super) fn kill(&mut self) {
         self.life.kill();
     }

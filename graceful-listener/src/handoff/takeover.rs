@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::control::knock;
+use super::creator::Creator;
 use super::error::HandoffError;
 use super::heritage::{self, GREETING, Heritage, from_environment, inherit};
 
@@ -54,7 +55,7 @@ pub fn take_over(path: impl AsRef<Path>) -> Result<bool, HandoffError> {
     }
     let found = match from_environment() {
         Heritage::Nobody => match knock(path.as_ref(), REQUEST, GREETING)? {
-            Some(channel) => inherit(channel, None).asked_for(),
+            Some(channel) => inherit(channel, None, Creator::default()).asked_for(),
             None => return Ok(false),
         },
         found => found,

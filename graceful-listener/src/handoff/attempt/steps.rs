@@ -13,7 +13,6 @@ use crate::handoff::frame::Frame;
 use crate::handoff::introduction::agree;
 use crate::handoff::machine::{Event, State};
 use crate::handoff::preflight;
-use crate::handoff::process;
 use crate::handoff::spawn::spawn;
 use crate::handoff::started::Heard;
 use crate::handoff::state;
@@ -61,9 +60,7 @@ impl Attempt {
         };
         match started {
             Ok(started) => {
-                self.pid = started.pid;
-                process::started(self.pid, started.is_child() && self.plan.worker.is_none());
-                self.started = Some(started);
+                self.met(started);
                 Event::Spawned
             }
             Err(error) => self.fail(Event::Failed, error),
@@ -94,17 +91,15 @@ impl Attempt {
             Frame::Hello(theirs) if !self.greeted => match agree(&theirs) {
                 Ok(()) => {
                     self.greeted = true;
+                    if let Some(mut started) = self.started.take() {
+                        started.greeted(theirs.pid);
+                        self.met(started);
+                    }
                     None
                 }
                 Err(error) => Some(self.fail(Event::Lost, error)),
             },
-            Frame::Ready { unclaimed } if self.greeted => {
-                self.unclaimed = unclaimed;
-                match self.would_end_the_service() {
-                    true => Some(self.fail(Event::Lost, HandoffError::nothing_claimed())),
-                    false => Some(Event::Ready),
-                }
-            }
+            Frame::Ready { unclaimed } if self.greeted => Some(self.ready(unclaimed)),
             Frame::Extend { ms } if self.greeted => {
                 self.patience.ask(Duration::from_millis(ms));
                 Some(Event::Extend)
@@ -123,6 +118,20 @@ impl Attempt {
                 let what = format!("a frame of type {} is out of turn", frame.kind());
                 Some(self.fail(Event::Lost, HandoffError::protocol(what)))
             }
+        }
+    }
+
+    fn ready(&mut self, unclaimed: Vec<u32>) -> Event {
+        // The channel to a relieved worker was sent behind the listeners. An older release knows no better than to name it.
+        let sent = self.listeners.len() + usize::from(self.plan.relieves.is_some());
+        if let Some(none) = unclaimed.iter().find(|index| **index as usize >= sent) {
+            let what = format!("READY names listener {none} of {sent}");
+            return self.fail(Event::Lost, HandoffError::protocol(what));
+        }
+        self.unclaimed = unclaimed;
+        match self.would_end_the_service() {
+            true => self.fail(Event::Lost, HandoffError::nothing_claimed()),
+            false => Event::Ready,
         }
     }
 

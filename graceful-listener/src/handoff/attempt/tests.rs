@@ -43,6 +43,13 @@ fn a_successor_greets_and_then_is_ready_in_this_order_and_says_nothing_else() {
     assert_eq!(attempt.understand(Frame::Unknown { kind: 200 }), None);
     assert_eq!(attempt.understand(Frame::Commit), Some(Event::Lost));
     assert!(attempt.cause().is_protocol());
+    assert_eq!(
+        attempt.understand(ready()),
+        Some(Event::Lost),
+        "no listener was sent"
+    );
+    assert!(attempt.cause().is_protocol());
+    attempt.listeners = committing().0.listeners.clone();
     assert_eq!(attempt.understand(ready()), Some(Event::Ready));
     assert_eq!(attempt.unclaimed, [1]);
     let reason = "no listener".to_owned();

@@ -39,7 +39,7 @@ fn a_worker_is_of_the_generation_that_its_supervisor_says() {
 #[test]
 fn a_version_that_is_unknown_here_is_told_to_both_sides() {
     let (channel, old) = after(&[greeting((7, 9)), no_listeners()]);
-    let Heritage::Failed(error) = inherit(channel, None) else {
+    let Heritage::Failed(error) = inherit(channel, None, Creator::default()) else {
         panic!("it was understood");
     };
     assert!(
@@ -64,7 +64,10 @@ fn a_predecessor_that_dies_while_it_greets_is_nobody() {
     for frames in [vec![], vec![greeting((1, 1))]] {
         let (channel, old) = after(&frames);
         drop(old);
-        assert!(matches!(inherit(channel, None), Heritage::Nobody));
+        assert!(matches!(
+            inherit(channel, None, Creator::default()),
+            Heritage::Nobody
+        ));
     }
 }
 
@@ -78,7 +81,10 @@ fn a_predecessor_that_dies_when_it_has_sent_its_listeners_leaves_them_to_us() {
     ] {
         let (channel, old) = after(&frames);
         drop(old);
-        assert!(matches!(inherit(channel, None), Heritage::Predecessor(_)));
+        assert!(matches!(
+            inherit(channel, None, Creator::default()),
+            Heritage::Predecessor(_)
+        ));
     }
 }
 

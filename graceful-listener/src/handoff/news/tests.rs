@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::handoff::creator::Creator;
 use crate::handoff::heritage::{Delivered, Legacy};
 use crate::handoff::record::{Record, Socket};
 
@@ -20,7 +21,7 @@ fn imagined(listener: &HandoffListener) -> (Predecessor, Channel) {
         delivered,
         ..Legacy::default()
     };
-    let predecessor = Predecessor::new(Channel::new(new), legacy);
+    let predecessor = Predecessor::new(Channel::new(new), Creator::default(), legacy);
     predecessor.serving.store(true, Ordering::Release);
     predecessor.own(|_| ());
     (predecessor, old)

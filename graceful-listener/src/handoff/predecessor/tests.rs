@@ -9,7 +9,10 @@ use crate::handoff::record::{Record, Socket};
 /// A predecessor that is only a channel.
 fn imagined() -> (Predecessor, Channel) {
     let (old, new) = Channel::pair().unwrap();
-    (Predecessor::new(Channel::new(new), Legacy::default()), old)
+    (
+        Predecessor::new(Channel::new(new), Creator::default(), Legacy::default()),
+        old,
+    )
 }
 
 #[tokio::test]
@@ -73,7 +76,10 @@ fn delivering(worker: bool, names: &[&str]) -> (Predecessor, Channel) {
         ..Legacy::default()
     };
     let (old, new) = Channel::pair().unwrap();
-    (Predecessor::new(Channel::new(new), legacy), old)
+    (
+        Predecessor::new(Channel::new(new), Creator::default(), legacy),
+        old,
+    )
 }
 
 fn sole(names: &[&str]) -> Frame {
@@ -124,7 +130,7 @@ fn relieving() -> (Predecessor, Channel, Channel) {
         delivered: vec![Delivered { record, fd }],
         ..Legacy::default()
     };
-    let predecessor = Predecessor::new(Channel::new(new), legacy);
+    let predecessor = Predecessor::new(Channel::new(new), Creator::default(), legacy);
     assert!(predecessor.take_delivered().is_empty());
     (predecessor, old, relieved)
 }
