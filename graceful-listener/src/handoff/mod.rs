@@ -6,6 +6,7 @@
 mod asking;
 mod attempt;
 mod bridge;
+mod calls;
 mod candidate;
 mod channel;
 mod codec;

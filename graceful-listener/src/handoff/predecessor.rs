@@ -1,7 +1,5 @@
 //! The new process's side: READY, then nothing is accepted until COMMIT. Guards law 9.
 
-mod calls;
-
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,11 +17,11 @@ use super::state::InheritedState;
 use super::worker;
 use crate::{inherited, log};
 
-pub(super) use self::calls::{asked_supervisor, beside, owns, somebody_else_has_it};
-pub use self::calls::{
+pub(super) use super::calls::{asked_supervisor, beside, owns, somebody_else_has_it};
+pub use super::calls::{
     decline, extend, generation, hurry, is_beside, is_worker, leave, ready, reparented,
 };
-pub(crate) use self::calls::{is_sole, may_accept, owns_paths};
+pub(crate) use super::calls::{is_sole, may_accept, owns_paths};
 
 /// The process that started this one and has its listeners.
 #[derive(Debug)]
@@ -32,7 +30,7 @@ pub(crate) struct Predecessor {
     pub(super) channel: Arc<Channel>,
     pub(super) creator: Creator,
     /// Its process number, as it says.
-    pid: u32,
+    pub(super) pid: u32,
     generation: u32,
     /// Whether it is a supervisor, which stays.
     pub(super) supervises: bool,
@@ -69,7 +67,7 @@ pub(crate) struct Predecessor {
     pub(super) left: AtomicBool,
     /// Restarts that it was asked for, as a supervisor.
     pub(super) questions: Questions,
-    outcome: OnceCell<Result<(), HandoffError>>,
+    pub(super) outcome: OnceCell<Result<(), HandoffError>>,
 }
 
 impl Predecessor {
@@ -121,7 +119,7 @@ impl Predecessor {
     }
 
     /// Says it to whoever was before this process, and to its supervisor. One that is gone does not have to know.
-    fn tell_all(&self, frame: &Frame) {
+    pub(super) fn tell_all(&self, frame: &Frame) {
         let _ = self.channel.post(frame, Vec::new());
         if let Some(elder) = &*self.elder() {
             let _ = elder.post(frame, Vec::new());
@@ -196,7 +194,7 @@ impl Predecessor {
 
     /// Whether nobody from before this process has the listeners called `name` any more. A supervisor has closed its own
     /// when it says so; another predecessor keeps them until it has ended, and what it said last may not have been heard yet.
-    fn is_sole(&self, name: &str) -> bool {
+    pub(super) fn is_sole(&self, name: &str) -> bool {
         if !self.supervises && !self.channel.is_closed() {
             return false;
         }
@@ -210,7 +208,7 @@ impl Predecessor {
     }
 
     /// After READY the predecessor may have committed already, so it is too late.
-    fn decline(&self, reason: &str) -> bool {
+    pub(super) fn decline(&self, reason: &str) -> bool {
         if self.ready_sent.swap(true, Ordering::AcqRel) {
             return false;
         }
@@ -222,7 +220,7 @@ impl Predecessor {
 
     /// Waits for COMMIT, or for the death of the predecessor, which leaves the listeners to us.
     /// Runs again from where it was if the task that ran it is dropped.
-    async fn take_over(&self) -> Result<(), HandoffError> {
+    pub(super) async fn take_over(&self) -> Result<(), HandoffError> {
         if let Some(reason) = self.declined.get() {
             return Err(HandoffError::aborted(reason));
         }
