@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use super::{Foreign, Me, Passed, descriptor, malformed};
+use super::foreign::{Foreign, Passed, descriptor, malformed};
+use super::me::Me;
 use crate::error::ListenError;
 
 pub(super) const COUNT: &str = "EINHORN_FD_COUNT";

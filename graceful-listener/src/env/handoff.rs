@@ -5,7 +5,7 @@
 
 use std::os::fd::RawFd;
 
-use super::malformed;
+use super::foreign::malformed;
 use crate::error::ListenError;
 
 pub(super) const VARIABLE: &str = "GRACEFUL_HANDOFF";

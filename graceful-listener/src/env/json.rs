@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Foreign, LONGEST_NAME, Passed, malformed};
+use super::foreign::{Foreign, LONGEST_NAME, Passed, malformed};
 use crate::error::ListenError;
 
 pub(super) const VARIABLE: &str = "LISTENER";

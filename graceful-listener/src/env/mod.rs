@@ -2,6 +2,7 @@
 //! in and plain data out. No descriptor is touched here, so a malformed variable loses nothing.
 
 mod einhorn;
+mod foreign;
 mod handoff;
 mod json;
 mod me;
@@ -10,16 +11,14 @@ mod systemd;
 mod systemfd;
 
 use std::ffi::OsString;
-use std::os::fd::RawFd;
 
-use crate::error::{Kind, ListenError};
+use self::foreign::malformed;
+use crate::error::ListenError;
 
 pub(crate) use self::einhorn::ControlSocket;
+pub(crate) use self::foreign::{Foreign, LONGEST_NAME, Passed};
 pub(crate) use self::handoff::ChannelFd;
 pub(crate) use self::me::Me;
-
-/// Longest name of a listener that can be handed on.
-pub(crate) const LONGEST_NAME: usize = 255;
 
 /// Variables that describe how *this* process was started and would mislead the next one.
 /// `NOTIFY_SOCKET` is not among them: the service manager talks to the whole unit.
@@ -64,21 +63,6 @@ pub(crate) fn of_our_start() -> impl Iterator<Item = &'static str> {
     OF_OUR_START
         .into_iter()
         .chain(listener.then_some(json::VARIABLE))
-}
-
-/// A descriptor number somebody passed, with the name they gave it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Passed {
-    pub(crate) fd: RawFd,
-    pub(crate) name: String,
-}
-
-/// What a service manager passed.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Foreign {
-    Passed(Vec<Passed>),
-    /// Nothing for us, with the reason in words for whoever expected something.
-    Nothing(String),
 }
 
 /// One variable as text: absent, or readable, or malformed.
@@ -170,19 +154,6 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
 /// The environment of this process.
 pub(crate) fn of_this_process() -> Variables<impl Fn(&str) -> Option<OsString>> {
     Variables(|name: &str| std::env::var_os(name))
-}
-
-/// A descriptor number as a variable has it: 0 to 2 are never a listener.
-fn descriptor(text: &str) -> Option<RawFd> {
-    text.parse().ok().filter(|fd| *fd >= 3)
-}
-
-fn malformed(name: &str, value: impl Into<String>, why: impl Into<String>) -> ListenError {
-    ListenError::new(Kind::MalformedEnv {
-        name: name.into(),
-        value: value.into(),
-        why: why.into(),
-    })
 }
 
 #[cfg(test)]

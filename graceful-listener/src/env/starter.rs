@@ -1,7 +1,7 @@
 //! Perl's Server::Starter: `SERVER_STARTER_PORT=127.0.0.1:80=3;8080=4;/run/app.sock=5`. What
 //! stands before the descriptor is what the operator wrote; UDP is not marked.
 
-use super::{Foreign, LONGEST_NAME, Passed, descriptor, malformed};
+use super::foreign::{Foreign, LONGEST_NAME, Passed, descriptor, malformed};
 use crate::error::ListenError;
 
 pub(super) const PORT: &str = "SERVER_STARTER_PORT";

@@ -4,7 +4,8 @@
 
 use std::os::fd::RawFd;
 
-use super::{Foreign, LONGEST_NAME, Me, Passed, malformed};
+use super::foreign::{Foreign, LONGEST_NAME, Passed, malformed};
+use super::me::Me;
 use crate::error::ListenError;
 
 pub(super) const FDS: &str = "LISTEN_FDS";

@@ -3,8 +3,9 @@
 
 use std::os::fd::RawFd;
 
+use super::foreign::{Foreign, malformed};
+use super::me::Me;
 use super::systemd::{Meant, passed};
-use super::{Foreign, Me, malformed};
 use crate::error::ListenError;
 
 pub(super) const FIRST: &str = "LISTEN_FDS_FIRST_FD";
