@@ -6,7 +6,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::handoff::Socket;
-use crate::{HandoffFd, HandoffListener, HandoffUdp};
 
 /// Where a listener came from, and with that who else may have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,29 +40,12 @@ pub(crate) trait Carry: fmt::Debug + Send + Sync {
 }
 
 /// Something to hand over with [`SuccessorBuilder::carry`](crate::SuccessorBuilder::carry): made
-/// from a reference to a [`HandoffUdp`], a [`HandoffFd`] or a [`HandoffListener`].
+/// from a reference to a [`HandoffUdp`](crate::HandoffUdp), a [`HandoffFd`](crate::HandoffFd) or a
+/// [`HandoffListener`](crate::HandoffListener).
 ///
 /// It is one more handle: the socket stays open while it lives.
 #[derive(Clone)]
 pub struct Carried(pub(crate) Arc<dyn Carry>);
-
-impl From<&HandoffListener> for Carried {
-    fn from(listener: &HandoffListener) -> Self {
-        Self(Arc::clone(listener.shared()) as _)
-    }
-}
-
-impl From<&HandoffUdp> for Carried {
-    fn from(udp: &HandoffUdp) -> Self {
-        Self(Arc::clone(udp.shared()) as _)
-    }
-}
-
-impl From<&HandoffFd> for Carried {
-    fn from(fd: &HandoffFd) -> Self {
-        Self(Arc::clone(fd.shared()) as _)
-    }
-}
 
 impl fmt::Debug for Carried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,6 @@
 //! Is this descriptor a listener we can serve from, or a UDP socket? Guards law 8: what is not listening is
 //! refused, never made to listen, and O_NONBLOCK is set, never cleared.
 
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -12,19 +10,9 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::net::{SocketType, sockopt};
 use socket2::{SockAddr, SockRef};
 
-use crate::{ListenAddr, platform};
-
-/// What is wrong with a descriptor.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    Closed,
-    CloseOnExec,
-    NotASocket(FileType),
-    NotListening(&'static str),
-    Os(io::Error),
-    Taken,
-    WrongType(String),
-}
+use crate::addr::ListenAddr;
+use crate::fault::Fault;
+use crate::platform;
 
 /// Checks that `fd` is a listening TCP or Unix stream socket and makes it close-on-exec and
 /// non-blocking. Returns where it listens.
@@ -143,47 +131,5 @@ fn type_name(kind: SocketType) -> String {
         SocketType::DGRAM => "datagram, as of UDP".to_owned(),
         SocketType::SEQPACKET => "sequential packets".to_owned(),
         other => format!("number {}", other.as_raw()),
-    }
-}
-
-impl From<rustix::io::Errno> for Fault {
-    fn from(errno: rustix::io::Errno) -> Self {
-        Self::from(io::Error::from(errno))
-    }
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        match error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error()) {
-            true => Self::Closed,
-            false => Self::Os(error),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("it is not open"),
-            Self::CloseOnExec => {
-                f.write_str("it is close-on-exec, so it was opened or taken in this process")
-            }
-            Self::NotASocket(file) => write!(f, "it is a {}, not a socket", file_name(*file)),
-            Self::NotListening(why) => f.write_str(why),
-            Self::Os(_) => f.write_str("the system refuses to tell what it is"),
-            Self::Taken => f.write_str("it was taken before, and each number is taken once"),
-            Self::WrongType(why) => f.write_str(why),
-        }
-    }
-}
-
-fn file_name(file: FileType) -> &'static str {
-    match file {
-        FileType::RegularFile => "file",
-        FileType::Directory => "directory",
-        FileType::Fifo => "pipe",
-        FileType::CharacterDevice => "character device",
-        FileType::BlockDevice => "block device",
-        _ => "special file",
     }
 }

@@ -6,8 +6,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use crate::HandoffError;
-use crate::check::Fault;
+use crate::fault::Fault;
+use crate::handoff::{HandoffError, with_causes};
 
 /// Why a listener could not be had.
 ///
@@ -141,18 +141,6 @@ impl ListenError {
 
     fn has_fault(&self, is: impl FnOnce(&Fault) -> bool) -> bool {
         matches!(&*self.0, Kind::Unusable { fault, .. } if is(fault))
-    }
-}
-
-/// Writes an error and its causes in one line.
-pub(crate) fn with_causes(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{error}")?;
-    match error.source() {
-        Some(cause) => {
-            f.write_str(": ")?;
-            with_causes(cause, f)
-        }
-        None => Ok(()),
     }
 }
 

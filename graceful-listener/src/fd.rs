@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::carried::Carry;
+use crate::carried::{Carried, Carry};
 use crate::check::close_on_exec;
 use crate::error::ListenError;
 use crate::handoff::{Origin, Socket};
@@ -112,9 +112,11 @@ impl HandoffFd {
     pub fn is_handed_over(&self) -> bool {
         !self.0.gate.is_open()
     }
+}
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.0
+impl From<&HandoffFd> for Carried {
+    fn from(fd: &HandoffFd) -> Self {
+        Self(Arc::clone(&fd.0) as _)
     }
 }
 

@@ -37,6 +37,13 @@ pub struct Incoming {
 
 type Accepting = Pin<Box<dyn Future<Output = io::Result<(Stream, PeerAddr)>> + Send>>;
 
+impl HandoffListener {
+    /// Returns the connections as a stream that never ends, for tonic's `serve_with_incoming`.
+    pub fn incoming(self) -> Incoming {
+        Incoming::new(self)
+    }
+}
+
 impl Incoming {
     pub(crate) fn new(listener: HandoffListener) -> Self {
         let accepting = accept(&listener);

@@ -13,6 +13,7 @@ mod carried;
 mod check;
 mod env;
 mod error;
+mod fault;
 mod fd;
 #[cfg(fuzzing)]
 #[doc(hidden)]

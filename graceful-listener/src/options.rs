@@ -1,12 +1,8 @@
 //! What can be said about a listener before it is taken or bound.
 
-use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-use socket2::Socket;
-
-use crate::bind::{self, Bound};
+use crate::bind::{self, Bound, SocketOptions};
 use crate::carried::Provenance;
 use crate::check::check;
 use crate::env::LONGEST_NAME;
@@ -32,11 +28,88 @@ use crate::{HandoffListener, ListenAddr};
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
     pub(crate) name: Option<String>,
-    pub(crate) backlog: u32,
-    reuse_port: bool,
-    only_v6: Option<bool>,
     nodelay: bool,
-    pub(crate) mode: Option<u32>,
+    /// For a socket that is bound here.
+    pub(crate) socket: SocketOptions,
+}
+
+impl HandoffListener {
+    /// Takes the one listener that was inherited.
+    ///
+    /// See the table in the crate documentation for what is understood.
+    ///
+    /// # Errors
+    ///
+    /// [`is_none_inherited`](ListenError::is_none_inherited) if there is none,
+    /// [`is_ambiguous`](ListenError::is_ambiguous) if there are several, and what is wrong with
+    /// the environment or the descriptor.
+    pub fn from_env() -> Result<Self, ListenError> {
+        Self::options().from_env()
+    }
+
+    /// Takes the listener that was inherited for `addr`, or binds one if none was.
+    ///
+    /// A listener is found by its name first: over a hand-over of this crate it is the text of
+    /// the address, unless [`options`](Self::options) set another. Otherwise it is found by its
+    /// address; port 0 fits any port.
+    ///
+    /// # Errors
+    ///
+    /// [`is_address_mismatch`](ListenError::is_address_mismatch) if what was handed over is
+    /// another address than asked for: binding a second socket in silence would leave the clients
+    /// of the first one waiting. Otherwise what is wrong with the environment, a descriptor, the
+    /// address, or the attempt to bind.
+    pub fn from_env_or_bind<A>(addr: A) -> Result<Self, ListenError>
+    where
+        A: TryInto<ListenAddr, Error: Into<ListenError>>,
+    {
+        Self::options().from_env_or_bind(addr)
+    }
+
+    /// Binds a listener, whatever may be inherited.
+    ///
+    /// The path of a Unix socket may exist if nobody listens on it: it is then replaced in one
+    /// step.
+    ///
+    /// # Errors
+    ///
+    /// [`is_addr_in_use`](ListenError::is_addr_in_use) if somebody holds the address, a living
+    /// server or a file of another kind; [`is_bind_failed`](ListenError::is_bind_failed) if the
+    /// system refuses for another reason.
+    pub fn bind<A>(addr: A) -> Result<Self, ListenError>
+    where
+        A: TryInto<ListenAddr, Error: Into<ListenError>>,
+    {
+        Self::options().bind(addr)
+    }
+
+    /// Takes a descriptor as a listener, after checking that it is one. It is closed if not.
+    ///
+    /// # Errors
+    ///
+    /// [`is_not_a_socket`](ListenError::is_not_a_socket),
+    /// [`is_wrong_type`](ListenError::is_wrong_type) or
+    /// [`is_not_listening`](ListenError::is_not_listening).
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, ListenError> {
+        Self::options().from_fd(fd)
+    }
+
+    /// Takes the descriptor that came through exec under a number, such as one given on the
+    /// command line. Each number can be taken once in a process.
+    ///
+    /// # Errors
+    ///
+    /// [`is_bad_fd`](ListenError::is_bad_fd) if it is not open or was not inherited (it is
+    /// close-on-exec), [`is_taken`](ListenError::is_taken), and the errors of
+    /// [`from_fd`](Self::from_fd). The descriptor is then left as it is.
+    pub fn from_inherited_fd(number: RawFd) -> Result<Self, ListenError> {
+        Self::options().from_inherited_fd(number)
+    }
+
+    /// Returns options to set before taking or binding a listener.
+    pub fn options() -> ListenOptions {
+        ListenOptions::default()
+    }
 }
 
 impl ListenOptions {
@@ -51,7 +124,7 @@ impl ListenOptions {
     /// How many connections may wait to be accepted; 4096 if not set. The kernel caps it
     /// (`net.core.somaxconn`). While nobody accepts, during a hand-over, clients wait here.
     pub fn backlog(mut self, backlog: u32) -> Self {
-        self.backlog = backlog;
+        self.socket.backlog = backlog;
         self
     }
 
@@ -60,14 +133,14 @@ impl ListenOptions {
     /// when that socket closes, whatever siblings it has, so hand over all of the group;
     /// `docs/reuseport.md` in the repository has the measurements.
     pub fn reuse_port(mut self, reuse_port: bool) -> Self {
-        self.reuse_port = reuse_port;
+        self.socket.reuse_port = reuse_port;
         self
     }
 
     /// Sets IPV6_V6ONLY for a version 6 address: whether `[::]` leaves version 4 to others. As
     /// the system has it if not set.
     pub fn only_v6(mut self, only_v6: bool) -> Self {
-        self.only_v6 = Some(only_v6);
+        self.socket.only_v6 = Some(only_v6);
         self
     }
 
@@ -81,7 +154,7 @@ impl ListenOptions {
     /// alone. As the umask has it if not set. They are there from the first moment on Linux; on
     /// other systems the file has those of the umask for an instant.
     pub fn mode(mut self, mode: u32) -> Self {
-        self.mode = Some(mode);
+        self.socket.mode = Some(mode);
         self
     }
 
@@ -173,20 +246,8 @@ impl ListenOptions {
         Ok(self.finish(addr.to_string(), addr, fd))
     }
 
-    /// Sets what a socket has to know before it is bound.
-    pub(crate) fn set_on(&self, socket: &Socket, addr: SocketAddr) -> io::Result<()> {
-        #[cfg(not(any(target_os = "solaris", target_os = "illumos")))]
-        if self.reuse_port {
-            socket.set_reuse_port(true)?;
-        }
-        match self.only_v6 {
-            Some(only_v6) if addr.is_ipv6() => socket.set_only_v6(only_v6),
-            _ => Ok(()),
-        }
-    }
-
     fn bind_parsed(&self, wanted: &ListenAddr) -> Result<HandoffListener, ListenError> {
-        let Bound { fd, addr, path } = bind::bind(wanted, self)?;
+        let Bound { fd, addr, path } = bind::bind(wanted, &self.socket)?;
         let name = self.name.clone().unwrap_or_else(|| wanted.to_string());
         Ok(HandoffListener::new(
             name,
@@ -239,11 +300,8 @@ impl Default for ListenOptions {
     fn default() -> Self {
         Self {
             name: None,
-            backlog: 4096,
-            reuse_port: false,
-            only_v6: None,
             nodelay: true,
-            mode: None,
+            socket: SocketOptions::default(),
         }
     }
 }

@@ -1,63 +1,23 @@
 //! Binding: a listening, non-blocking, close-on-exec socket at an address nobody holds.
 
+mod bound;
+mod options;
 mod path;
 mod tcp;
 mod udp;
 mod unix;
 
-use std::fmt::Display;
-use std::io;
-use std::os::fd::OwnedFd;
+use crate::addr::ListenAddr;
+use crate::error::ListenError;
 
-use socket2::{SockAddr, SockRef};
-
-use crate::error::{Kind, ListenError};
-use crate::{ListenAddr, ListenOptions};
-
+pub(crate) use self::bound::Bound;
+pub(crate) use self::options::SocketOptions;
 pub(crate) use self::path::{BoundPath, Identity};
 pub(crate) use self::udp::bind as bind_udp;
 
-/// A freshly bound socket, where it really listens, and the path that now stands for it.
-pub(crate) struct Bound {
-    pub(crate) fd: OwnedFd,
-    pub(crate) addr: ListenAddr,
-    pub(crate) path: Option<BoundPath>,
-}
-
-pub(crate) fn bind(addr: &ListenAddr, options: &ListenOptions) -> Result<Bound, ListenError> {
+pub(crate) fn bind(addr: &ListenAddr, options: &SocketOptions) -> Result<Bound, ListenError> {
     match addr {
         ListenAddr::Tcp(tcp) => tcp::bind(*tcp, options),
         ListenAddr::Unix(path) => unix::bind(path, options),
     }
-}
-
-/// Turns the error of one step into ours; a taken address is a cause of its own.
-fn failed(step: &'static str, addr: &impl Display) -> impl FnOnce(io::Error) -> ListenError {
-    move |cause| {
-        ListenError::new(match cause.kind() {
-            io::ErrorKind::AddrInUse => Kind::AddrInUse {
-                addr: addr.to_string(),
-                why: "another socket holds it; stop its process, or have it hand its listeners \
-                      over and take them with `from_env_or_bind`",
-            },
-            _ => Kind::Bind {
-                addr: addr.to_string(),
-                step,
-                cause,
-            },
-        })
-    }
-}
-
-/// bind(2), then listen(2), on a socket that nobody shares yet.
-fn bind_and_listen(
-    socket: &OwnedFd,
-    at: &SockAddr,
-    addr: &impl Display,
-    backlog: u32,
-) -> Result<(), ListenError> {
-    let socket = SockRef::from(socket);
-    socket.bind(at).map_err(failed("bind", addr))?;
-    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    socket.listen(backlog).map_err(failed("listen on", addr))
 }

@@ -6,14 +6,15 @@ use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::failed;
+use super::bound::failed;
+use super::options::SocketOptions;
 use crate::error::ListenError;
-use crate::{ListenOptions, UdpAddr};
+use crate::udp::UdpAddr;
 
 /// Returns the socket, and where it really is.
 pub(crate) fn bind(
     wanted: UdpAddr,
-    options: &ListenOptions,
+    options: &SocketOptions,
 ) -> Result<(OwnedFd, SocketAddr), ListenError> {
     let addr = wanted.socket_addr();
     let fd = open(addr, options).map_err(failed("open a socket for", &wanted))?;
@@ -25,7 +26,7 @@ pub(crate) fn bind(
 }
 
 /// Without SO_REUSEADDR, which lets any other process take the datagrams of a UDP port.
-fn open(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
+fn open(addr: SocketAddr, options: &SocketOptions) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     options.set_on(&socket, addr)?;

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::fs::{Mode, RawMode, chmod, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{Bound, BoundPath, Identity, bind_and_listen, failed};
+use super::bound::{Bound, bind_and_listen, failed};
+use super::options::SocketOptions;
+use super::path::{BoundPath, Identity};
+use crate::addr::ListenAddr;
 use crate::addr::{absolute, abstract_name};
 use crate::error::{Kind, ListenError};
-use crate::{ListenAddr, ListenOptions};
 
-pub(super) fn bind(path: &Path, options: &ListenOptions) -> Result<Bound, ListenError> {
+pub(super) fn bind(path: &Path, options: &SocketOptions) -> Result<Bound, ListenError> {
     let addr = ListenAddr::Unix(absolute(path));
     let socket = open().map_err(failed("open a socket for", &addr))?;
     if let Some(name) = abstract_name(path) {
@@ -77,7 +79,7 @@ fn replace(
     socket: &OwnedFd,
     path: &Path,
     addr: &ListenAddr,
-    options: &ListenOptions,
+    options: &SocketOptions,
 ) -> Result<(), ListenError> {
     let temporary = sibling(path);
     listen(socket, &temporary, addr, options)?;
@@ -99,7 +101,7 @@ fn listen(
     socket: &OwnedFd,
     path: &Path,
     addr: &ListenAddr,
-    options: &ListenOptions,
+    options: &SocketOptions,
 ) -> Result<(), ListenError> {
     let at = SockAddr::unix(path).map_err(failed("name", addr))?;
     let Some(mode) = options

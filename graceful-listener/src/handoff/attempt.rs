@@ -7,17 +7,18 @@ use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
+use super::calls::{generation, hurry, owns, somebody_else_has_it};
 use super::candidate::Candidate;
+use super::channel::Parcel;
 use super::error::HandoffError;
 use super::frame::Frame;
-use super::introduction::{Parcel, introduction};
+use super::introduction::introduction;
 use super::machine::{Action, Event, State};
 use super::moving::Moves;
 use super::patience::Patience;
-use super::predecessor::{generation, owns, somebody_else_has_it};
+use super::plan::Plan;
 use super::process;
 use super::rollback::Rollback;
-use super::spawn::Plan;
 use super::started::{Heard, Started};
 use crate::carried::Carry;
 use crate::log;
@@ -197,7 +198,7 @@ impl Attempt {
         let (Some(started), Some(moves)) = (&mut self.started, &self.moves) else {
             return std::future::pending().await;
         };
-        let died = started.died(moves).await;
+        let died = started.died(moves, hurry).await;
         if matches!(died, Ok(None)) {
             // Nobody wants them back, and clients must not queue at them.
             self.listeners.clear();
@@ -208,7 +209,7 @@ impl Attempt {
     /// Hears what it still says after that; never ready. Cancel safe.
     pub(super) async fn overhear(&mut self) {
         match (&mut self.started, &self.moves) {
-            (Some(started), Some(moves)) => started.overhear(moves).await,
+            (Some(started), Some(moves)) => started.overhear(moves, hurry).await,
             _ => std::future::pending().await,
         }
     }
@@ -282,7 +283,7 @@ impl Attempt {
     fn introduction(&mut self) -> Vec<Parcel> {
         let mut carried = self.listeners.clone();
         carried.extend(self.plan.relieves.iter().map(|channel| channel.0.clone()));
-        let mut parcels = introduction(&carried);
+        let mut parcels = introduction(generation(), &carried);
         if self.asked {
             parcels.retain(|(frame, _)| !matches!(frame, Frame::Hello(_)));
         }

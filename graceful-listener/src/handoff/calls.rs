@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use rustix::process::getppid;
 
-use crate::env::ChannelFd;
-use crate::handoff::error::HandoffError;
-use crate::handoff::frame::Frame;
-use crate::handoff::heritage::{Heritage, heritage};
-use crate::handoff::life::Life;
-use crate::handoff::process;
-use crate::{Notify, inherited};
+use super::error::HandoffError;
+use super::frame::Frame;
+use super::heritage::{Heritage, heritage};
+use super::life::Life;
+use super::process;
+use super::state::InheritedState;
+use crate::env::{self, ChannelFd};
+use crate::inherited;
+use crate::notify::Notify;
 
 /// Tells the predecessor that this process is ready and waits until it may serve.
 ///
@@ -40,7 +42,7 @@ pub async fn ready() -> Result<(), HandoffError> {
     match heritage() {
         Heritage::Predecessor(predecessor) => predecessor
             .outcome
-            .get_or_init(|| predecessor.take_over())
+            .get_or_init(|| predecessor.take_over(inherited::settle_delivered))
             .await
             .clone(),
         Heritage::Failed(error) => Err(error.clone()),
@@ -71,7 +73,7 @@ pub fn is_beside() -> bool {
 }
 
 /// The predecessor that serves beside this process.
-pub(in crate::handoff) fn beside() -> Option<u32> {
+pub(super) fn beside() -> Option<u32> {
     match heritage() {
         Heritage::Predecessor(predecessor) if is_beside() => Some(predecessor.pid),
         _ => None,
@@ -102,6 +104,46 @@ pub fn decline(reason: &str) -> bool {
     match heritage() {
         Heritage::Predecessor(predecessor) => predecessor.decline(reason),
         _ => false,
+    }
+}
+
+/// Takes what the predecessor handed over under `name` with
+/// [`SuccessorBuilder::state`](crate::SuccessorBuilder::state). Nothing, if there is no
+/// predecessor, if it sent nothing of that name, and from the second call on.
+///
+/// The first use of this crate in the process waits for the predecessor's greeting, which brings
+/// listeners and state, ten seconds at most.
+///
+/// # The schema rule
+///
+/// `schema` is a number of the application's own. Raise it whenever older code would misread the
+/// bytes. In a restart the *older* release writes and the newer one reads, and when a release is
+/// taken back it is the other way round. So a release reads its own schema and the one before,
+/// and whatever else it finds it either leaves aside, if it can start without, or
+/// [declines](crate::decline): then the old process serves on, and says why.
+///
+/// # Examples
+///
+/// ```
+/// use graceful_listener::{decline, inherited_state};
+///
+/// let counter = match inherited_state("counter") {
+///     None => 0,
+///     Some(state) if state.schema == 1 => {
+///         u64::from_be_bytes(state.bytes.try_into().unwrap_or_default())
+///     }
+///     Some(state) => {
+///         let why = format!("counter has schema {}, and this release reads 1", state.schema);
+///         decline(&why);
+///         return;
+///     }
+/// };
+/// # assert_eq!(counter, 0);
+/// ```
+pub fn inherited_state(name: &str) -> Option<InheritedState> {
+    match heritage() {
+        Heritage::Predecessor(predecessor) => predecessor.take_state(name),
+        _ => None,
     }
 }
 
@@ -165,7 +207,7 @@ pub async fn reparented() {
 ///
 /// It does not wait, and [`take_over`](crate::take_over) may be called after it.
 pub fn is_worker() -> bool {
-    let named = crate::env::of_this_process().handoff();
+    let named = env::of_this_process().handoff();
     let is_worker = matches!(
         named,
         Ok(Some(ChannelFd {
@@ -177,7 +219,7 @@ pub fn is_worker() -> bool {
 }
 
 /// Asks the supervisor for a restart, if there is one and it has committed.
-pub(in crate::handoff) fn asked_supervisor() -> bool {
+pub(super) fn asked_supervisor() -> bool {
     match heritage() {
         Heritage::Predecessor(predecessor) if predecessor.supervises => {
             predecessor.serving.load(Ordering::Acquire)
@@ -192,7 +234,7 @@ pub(in crate::handoff) fn asked_supervisor() -> bool {
 
 /// Tells the supervisor, if there is one, that a process of which it does not know has the listeners: it took over from
 /// this worker, which may be about to be replaced by another one.
-pub(in crate::handoff) fn somebody_else_has_it() {
+pub(super) fn somebody_else_has_it() {
     match heritage() {
         Heritage::Predecessor(predecessor) if predecessor.supervises => {
             predecessor.channel.say_sole_of_none();

@@ -15,13 +15,15 @@ use tokio::io::Interest;
 use super::error::HandoffError;
 use super::frame::{CAP, Frame};
 use super::inbox::{Filled, Inbox, Message};
-use super::introduction::Parcel;
 use super::outbox::Outbox;
 use crate::reactor::register;
 
 /// Reads of a look at what waits, of 8 KiB each.
 const MOST_WAITING: usize = 64;
 const EITHER: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// A frame with the descriptors that go with it.
+pub(super) type Parcel = (Frame, Vec<Arc<OwnedFd>>);
 
 #[derive(Debug)]
 pub(super) struct Channel {

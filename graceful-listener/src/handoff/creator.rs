@@ -8,6 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 #[derive(Debug, Default)]
 pub(super) struct Creator(Option<OwnedFd>);
 
+/// Why a process must not serve whose predecessor has closed the channel and is not dead.
+pub(super) const SILENT_END: &str =
+    "the old process has closed the channel without COMMIT and still runs; it serves on";
+
 impl Creator {
     /// The channel has to be one end of a socketpair: only there does SO_PEERCRED name the process that created it.
     /// Where it names this process, that has executed itself anew.

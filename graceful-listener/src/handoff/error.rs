@@ -8,8 +8,6 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::with_causes;
-
 /// Why a hand-over, or what was asked of a server at its control socket, did not happen.
 ///
 /// Whatever it says, the process that had the listeners goes on serving, and the next attempt
@@ -307,6 +305,18 @@ impl HandoffError {
 
     pub(super) fn would_kill_container() -> Self {
         Self::new(Kind::WouldKillContainer)
+    }
+}
+
+/// Writes an error and its causes in one line.
+pub(crate) fn with_causes(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{error}")?;
+    match error.source() {
+        Some(cause) => {
+            f.write_str(": ")?;
+            with_causes(cause, f)
+        }
+        None => Ok(()),
     }
 }
 

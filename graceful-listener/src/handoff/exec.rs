@@ -6,13 +6,15 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::calls::generation;
 use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::Frame;
 use super::introduction::introduction;
 use super::machine::Event;
+use super::plan::Plan;
 use super::process;
-use super::spawn::{Plan, program, with_channel};
+use super::spawn::{program, with_channel};
 use super::worker::Worker;
 use crate::HandoffFd;
 use crate::carried::{Carried, Carry};
@@ -64,7 +66,7 @@ fn named(workers: &[&Worker]) -> io::Result<Vec<Carried>> {
 /// All that a successor would hear, COMMIT included, waits in the socket for the program to come.
 fn replace(plan: &Plan, program: &Path, what: &[Arc<dyn Carry>], sole: &[String]) -> io::Error {
     let prepared = Channel::pair().and_then(|(channel, theirs)| {
-        let parcels = introduction(what).into_iter();
+        let parcels = introduction(generation(), what).into_iter();
         let end = [Frame::Delivered, Frame::Commit].map(|frame| (frame, Vec::new()));
         for (frame, fds) in parcels.chain(end) {
             if !channel.post(&frame, fds)? {

@@ -9,27 +9,23 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 use super::channel::Channel;
-use super::creator::Creator;
+use super::creator::{Creator, SILENT_END};
 use super::error::HandoffError;
 use super::frame::Frame;
 use super::inbox::Message;
 use super::introduction::{agree, hello};
+use super::legacy::{Delivered, Legacy};
 use super::predecessor::Predecessor;
-use super::record::Record;
 use super::state::{Arrivals, InheritedState};
-use crate::check::Fault;
 use crate::env::{ChannelFd, of_this_process};
 use crate::error::ListenError;
+use crate::fault::Fault;
 use crate::inherited::numbers;
 use crate::log;
 
 /// How long the predecessor may take to send its listeners and state. It does so right after the
 /// start.
 pub(super) const GREETING: Duration = Duration::from_secs(10);
-
-/// Why a process must not serve whose predecessor has closed the channel and is not dead.
-pub(super) const SILENT_END: &str =
-    "the old process has closed the channel without COMMIT and still runs; it serves on";
 
 pub(crate) enum Heritage {
     Nobody,
@@ -47,27 +43,6 @@ impl Heritage {
         }
         self
     }
-}
-
-/// All that the predecessor gives before READY, and which generation we are.
-#[derive(Debug, Default)]
-pub(super) struct Legacy {
-    /// Of the predecessor, as it says.
-    pub(super) pid: u32,
-    pub(super) generation: u32,
-    /// Whether a supervisor gives it.
-    pub(super) worker: bool,
-    /// Whether another worker serves that supervisor meanwhile.
-    pub(super) relieves: bool,
-    pub(super) delivered: Vec<Delivered>,
-    pub(super) states: Vec<(String, InheritedState)>,
-}
-
-/// A listener as it came through the channel.
-#[derive(Debug)]
-pub(crate) struct Delivered {
-    pub(crate) record: Record,
-    pub(crate) fd: OwnedFd,
 }
 
 /// Answers from then on what it found at the first call, which may wait for the predecessor's

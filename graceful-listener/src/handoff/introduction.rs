@@ -1,22 +1,18 @@
 //! What the two processes say first: who they are, and, the old one, which listeners it has.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::FDS_A_MESSAGE;
+use super::channel::Parcel;
 use super::error::HandoffError;
 use super::frame::{CAP, Frame, Hello, VERSIONS};
-use super::predecessor::generation;
 use super::record::Record;
 use crate::carried::Carry;
 
 /// A record is at most a name of 255 bytes, a path of 4096 and some numbers, so that one more
 /// always fits into what is left of the cap.
 const FULL: usize = CAP - 8 * 1024;
-
-/// A frame with the descriptors that go with it.
-pub(super) type Parcel = (Frame, Vec<Arc<OwnedFd>>);
 
 pub(super) fn hello(generation: u32) -> Hello {
     Hello {
@@ -40,9 +36,9 @@ pub(super) fn agree(theirs: &Hello) -> Result<(), HandoffError> {
 
 /// HELLO, then LISTENERS in as many frames as the limits of one message make necessary, at
 /// least one. State and DELIVERED follow.
-pub(super) fn introduction(listeners: &[Arc<dyn Carry>]) -> Vec<Parcel> {
+pub(super) fn introduction(generation: u32, listeners: &[Arc<dyn Carry>]) -> Vec<Parcel> {
     let total = u32::try_from(listeners.len()).unwrap_or(u32::MAX);
-    let mut parcels = vec![(Frame::Hello(hello(generation())), Vec::new())];
+    let mut parcels = vec![(Frame::Hello(hello(generation)), Vec::new())];
     let (mut records, mut fds, mut size) = (Vec::new(), Vec::new(), 0);
     for (listener, record) in listeners.iter().zip(records_of(listeners)) {
         if records.len() == FDS_A_MESSAGE || size > FULL {
@@ -88,7 +84,7 @@ mod tests {
             .iter()
             .map(|one| Arc::clone(one.shared()) as Arc<dyn Carry>)
             .collect();
-        let parcels = introduction(&shared);
+        let parcels = introduction(0, &shared);
         assert!(matches!(parcels[0].0, Frame::Hello(_)));
         let batches = parcels.into_iter().skip(1).map(|(frame, fds)| {
             assert!(frame.encode().len() <= CAP);

@@ -10,6 +10,7 @@ mod calls;
 mod candidate;
 mod channel;
 mod codec;
+mod contained;
 mod control;
 mod creator;
 mod error;
@@ -18,6 +19,7 @@ mod frame;
 mod heritage;
 mod inbox;
 mod introduction;
+mod legacy;
 mod life;
 mod machine;
 mod moving;
@@ -25,9 +27,11 @@ mod news;
 mod origin;
 mod outbox;
 mod patience;
+mod plan;
 mod predecessor;
 mod preflight;
 mod process;
+mod questions;
 mod record;
 mod rollback;
 mod spawn;
@@ -37,8 +41,12 @@ mod successor;
 mod takeover;
 mod worker;
 
-pub use self::asking::{RestartRequest, ask_supervisor, tell_supervisor};
+pub use self::asking::{ask_supervisor, tell_supervisor};
 pub use self::bridge::{Preparation, Replacement, expect_replacement, reclaimed};
+pub use self::calls::{
+    decline, extend, generation, hurry, inherited_state, is_beside, is_worker, leave, ready,
+    reparented,
+};
 pub use self::candidate::Candidate;
 pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command};
 pub use self::error::HandoffError;
@@ -46,20 +54,19 @@ pub use self::error::HandoffError;
 pub use self::frame::fuzz_frame;
 pub use self::moving::{Mover, Moving, Turn};
 pub use self::news::{Moved, News, news, take_connections};
-pub use self::predecessor::{
-    decline, extend, generation, hurry, is_beside, is_worker, leave, ready, reparented,
-};
-pub use self::state::{InheritedState, inherited_state};
+pub use self::questions::RestartRequest;
+pub use self::state::InheritedState;
 pub use self::successor::{Beside, Handover, Successor, SuccessorBuilder};
 pub use self::takeover::take_over;
 pub use self::worker::{Worker, WorkerNews};
 
-pub(crate) use self::control::NAME as CONTROL;
-pub(crate) use self::heritage::{Delivered, Heritage, heritage};
+pub(crate) use self::calls::{is_sole, may_accept, owns_paths};
+pub(crate) use self::error::with_causes;
+pub(crate) use self::heritage::{Heritage, heritage};
+pub(crate) use self::legacy::Delivered;
 pub(crate) use self::origin::Origin;
-pub(crate) use self::predecessor::{is_sole, may_accept, owns_paths};
 pub(crate) use self::process::while_alone;
-pub(crate) use self::record::{Record, Socket};
+pub(crate) use self::record::{CONTROL, Record, Socket};
 
 /// Most descriptors of one message. The kernel takes 253; a receiver's buffer has to be as large.
 const FDS_A_MESSAGE: usize = 64;

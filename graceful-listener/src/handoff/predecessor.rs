@@ -6,22 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use super::asking::Questions;
 use super::channel::Channel;
-use super::creator::Creator;
+use super::creator::{Creator, SILENT_END};
 use super::error::HandoffError;
 use super::frame::Frame;
-use super::heritage::{Delivered, Legacy, SILENT_END};
+use super::legacy::{Delivered, Legacy};
 use super::process;
+use super::questions::Questions;
+use super::record::{RELIEVED, WORKER};
 use super::state::InheritedState;
-use super::worker;
-use crate::{inherited, log};
-
-pub(super) use super::calls::{asked_supervisor, beside, owns, somebody_else_has_it};
-pub use super::calls::{
-    decline, extend, generation, hurry, is_beside, is_worker, leave, ready, reparented,
-};
-pub(crate) use super::calls::{is_sole, may_accept, owns_paths};
+use crate::log;
 
 /// The process that started this one and has its listeners.
 #[derive(Debug)]
@@ -79,7 +73,7 @@ impl Predecessor {
         };
         let name = |delivered: &Delivered| delivered.record.name.clone();
         let serves = |(_, delivered): &(u32, &Delivered)| delivered.record.serves();
-        let is_worker = |one: &&Delivered| one.record.name.starts_with(worker::NAME);
+        let is_worker = |one: &&Delivered| one.record.name.starts_with(WORKER);
         process::workers_came(legacy.delivered.iter().filter(is_worker).count());
         Self {
             channel: Arc::new(channel),
@@ -219,13 +213,14 @@ impl Predecessor {
     }
 
     /// Waits for COMMIT, or for the death of the predecessor, which leaves the listeners to us.
-    /// Runs again from where it was if the task that ran it is dropped.
-    pub(super) async fn take_over(&self) -> Result<(), HandoffError> {
+    /// Runs again from where it was if the task that ran it is dropped. `settle` closes what nobody claimed of the
+    /// listeners and returns their positions.
+    pub(super) async fn take_over(&self, settle: fn() -> Vec<u32>) -> Result<(), HandoffError> {
         if let Some(reason) = self.declined.get() {
             return Err(HandoffError::aborted(reason));
         }
         if !self.ready_sent.swap(true, Ordering::AcqRel) {
-            let unclaimed = inherited::settle_delivered();
+            let unclaimed = settle();
             let nothing = self.service.iter().all(|index| unclaimed.contains(index));
             let nothing = self.asked && !self.service.is_empty() && nothing;
             self.claims_nothing.store(nothing, Ordering::Release);
@@ -265,9 +260,6 @@ impl Predecessor {
     }
 }
 
-/// What the channel to the worker that is relieved is called, last of all that is delivered. Whoever does not know it closes
-/// it with what nobody claimed.
-pub(super) const RELIEVED: &str = "graceful-relieved";
 const ORPHANED: &str = "the supervisor is gone, and another worker serves";
 
 #[cfg(test)]

@@ -3,13 +3,10 @@
 //! Guards law 11: nothing has been started yet that would have to be undone.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
@@ -18,25 +15,17 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr};
 use tokio::time::{sleep, timeout};
 
+use super::calls::{asked_supervisor, beside, owns};
+use super::contained::contained;
 use super::error::HandoffError;
-use super::predecessor::{asked_supervisor, beside, owns};
-use super::spawn::{Plan, command, program};
+use super::plan::{Plan, Veto};
+use super::spawn::{command, program};
 
 /// How much of what a check says on standard error goes into the error.
 const TAIL: usize = 1024;
 /// From the end of a check to the end of what it wrote, should a child of its own hold the pipe, and from a KILL to the end
 /// of a check, should it hang in the kernel.
 const EXIT_TO_END: Duration = Duration::from_secs(1);
-
-/// A reason of the application's against a successor.
-#[derive(Clone)]
-pub(super) struct Veto(pub(super) Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
-
-impl fmt::Debug for Veto {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Veto")
-    }
-}
 
 /// Whether this process may have a successor at all, and the application agrees.
 pub(super) fn allowed(plan: &Plan) -> Result<(), HandoffError> {
@@ -137,14 +126,4 @@ async fn read(stderr: &mut Option<ChildStderr>, said: &mut Vec<u8>) {
         }
         _ => *stderr = None,
     }
-}
-
-/// What the application's code returns, or says in its panic, which is no reason for this process
-/// to end.
-pub(super) fn contained<T>(call: &dyn Fn() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
-        let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
-        let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
-        format!("it panicked: {}", said.unwrap_or_default())
-    })
 }

@@ -8,8 +8,7 @@ use tokio::time::sleep;
 use super::error::HandoffError;
 use super::life::Life;
 use super::machine::{Action, Event, State};
-use crate::Notify;
-use crate::notify::{MainPid, StandIn};
+use crate::notify::{MainPid, Notify, StandIn};
 
 #[derive(Debug)]
 struct Process {

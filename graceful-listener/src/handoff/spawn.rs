@@ -1,7 +1,6 @@
 //! Starting the program of the successor with the channel as the only descriptor it inherits
 //! besides the standard three.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -11,14 +10,11 @@ use rustix::fs::fstat;
 use rustix::io::fcntl_dupfd_cloexec;
 use tokio::process::Command;
 
-use super::channel::Channel;
+use super::channel::{Channel, Parcel};
 use super::error::HandoffError;
-use super::introduction::Parcel;
 use super::origin::Origin;
-use super::preflight::Veto;
+use super::plan::Plan;
 use super::started::Started;
-use super::state::Source;
-use crate::carried::Carried;
 use crate::env::{self, ChannelFd};
 use crate::notify::{self, Claim, MainPid};
 use crate::sys;
@@ -26,42 +22,6 @@ use crate::sys;
 /// How long a program that is just being written is waited for.
 const BEING_WRITTEN: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(50);
-
-/// What to start, as the caller wants it: what is left out is as this process was started.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) program: Option<PathBuf>,
-    pub(super) args: Option<Vec<OsString>>,
-    pub(super) env: Vec<(OsString, OsString)>,
-    pub(super) ready_timeout: Duration,
-    /// What goes with the listeners.
-    pub(super) carried: Vec<Carried>,
-    pub(super) states: Vec<Source>,
-    pub(super) check: Option<Vec<OsString>>,
-    pub(super) vetoes: Vec<Veto>,
-    /// Its generation, if this process stays as its supervisor.
-    pub(super) worker: Option<u32>,
-    /// The channel to the worker that serves until it does, under the name that it knows.
-    pub(super) relieves: Option<Carried>,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        let ready_timeout = Duration::from_secs(60);
-        Self {
-            program: None,
-            args: None,
-            env: Vec::new(),
-            ready_timeout,
-            carried: Vec::new(),
-            states: Vec::new(),
-            check: None,
-            vetoes: Vec::new(),
-            worker: None,
-            relieves: None,
-        }
-    }
-}
 
 /// Starts the program. A missing or unusable one is an error at once.
 ///

@@ -15,7 +15,6 @@ use super::error::HandoffError;
 use super::frame::Frame;
 use super::life::Life;
 use super::moving::Moves;
-use super::predecessor::hurry;
 
 /// From the end of the channel to the end of a process that is just ending.
 const END_TO_EXIT: Duration = Duration::from_secs(1);
@@ -38,6 +37,9 @@ pub(super) struct Started {
     /// The time after which it wants us to be gone.
     hurry: watch::Sender<Option<Duration>>,
 }
+
+/// Passes HURRY on to the generations before this one.
+pub(super) type PassOn = fn(Duration, u32);
 
 /// What the successor did.
 pub(super) enum Heard {
@@ -140,11 +142,15 @@ impl Started {
 
     /// Waits until it has died, or says that it ends on purpose and owes no answer: then there is
     /// no status. Waits without bound. Cancel safe.
-    pub(super) async fn died(&mut self, moves: &Moves) -> io::Result<Option<ExitStatus>> {
+    pub(super) async fn died(
+        &mut self,
+        moves: &Moves,
+        pass: PassOn,
+    ) -> io::Result<Option<ExitStatus>> {
         while !self.leaves || !moves.are_settled() {
             match self.hear().await {
-                Heard::Frame(frame) => self.note(&frame, moves),
-                Heard::Exit(_) | Heard::Trouble(_) => return self.last_words(moves).await,
+                Heard::Frame(frame) => self.note(&frame, moves, pass),
+                Heard::Exit(_) | Heard::Trouble(_) => return self.last_words(moves, pass).await,
             }
         }
         Ok(None)
@@ -155,18 +161,18 @@ impl Started {
     }
 
     /// Hears on after it has said that it ends on purpose; never ready. Cancel safe.
-    pub(super) async fn overhear(&mut self, moves: &Moves) {
+    pub(super) async fn overhear(&mut self, moves: &Moves, pass: PassOn) {
         while let Heard::Frame(frame) = self.hear().await {
-            self.note(&frame, moves);
+            self.note(&frame, moves, pass);
         }
         std::future::pending().await
     }
 
     /// Its end. What it said last may have been overtaken by it; behind that the channel is closed.
-    async fn last_words(&mut self, moves: &Moves) -> io::Result<Option<ExitStatus>> {
+    async fn last_words(&mut self, moves: &Moves, pass: PassOn) -> io::Result<Option<ExitStatus>> {
         let status = self.exited().await;
         while let Ok(Ok(Some(message))) = timeout(END_TO_EXIT, self.channel.recv()).await {
-            self.note(&message.frame, moves);
+            self.note(&message.frame, moves, pass);
         }
         // Dead, it takes nothing any more.
         moves.take_back();
@@ -176,7 +182,7 @@ impl Started {
         }
     }
 
-    fn note(&mut self, frame: &Frame, moves: &Moves) {
+    fn note(&mut self, frame: &Frame, moves: &Moves, pass: PassOn) {
         match frame {
             Frame::Leave => {
                 self.leaves = true;
@@ -186,7 +192,7 @@ impl Started {
                 let within = Duration::from_millis(*ms);
                 self.hurry.send_replace(Some(within));
             }
-            Frame::Hurry { ms, spare } => hurry(Duration::from_millis(*ms), spare - 1),
+            Frame::Hurry { ms, spare } => pass(Duration::from_millis(*ms), spare - 1),
             Frame::ConnAck { id, taken } => moves.answered(*id, *taken),
             _ => {}
         }

@@ -6,10 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::contained::contained;
 use super::error::HandoffError;
 use super::frame::{CAP, Frame};
-use super::heritage::{Heritage, heritage};
-use super::preflight::contained;
 
 /// What all blobs of one hand-over may have together: it is held in memory on both sides.
 pub(super) const MOST: usize = 16 * 1024 * 1024;
@@ -18,8 +17,8 @@ const LONGEST_NAME: usize = 255;
 /// Bytes of a blob in one frame, beside its name and some numbers.
 const PIECE: usize = CAP - 1024;
 
-/// What the old process of a hand-over gave to this one under a name, as [`inherited_state`]
-/// returns it.
+/// What the old process of a hand-over gave to this one under a name, as
+/// [`inherited_state`](crate::inherited_state) returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InheritedState {
@@ -27,46 +26,6 @@ pub struct InheritedState {
     pub schema: u32,
     /// What the old process made.
     pub bytes: Vec<u8>,
-}
-
-/// Takes what the predecessor handed over under `name` with
-/// [`SuccessorBuilder::state`](crate::SuccessorBuilder::state). Nothing, if there is no
-/// predecessor, if it sent nothing of that name, and from the second call on.
-///
-/// The first use of this crate in the process waits for the predecessor's greeting, which brings
-/// listeners and state, ten seconds at most.
-///
-/// # The schema rule
-///
-/// `schema` is a number of the application's own. Raise it whenever older code would misread the
-/// bytes. In a restart the *older* release writes and the newer one reads, and when a release is
-/// taken back it is the other way round. So a release reads its own schema and the one before,
-/// and whatever else it finds it either leaves aside, if it can start without, or
-/// [declines](crate::decline): then the old process serves on, and says why.
-///
-/// # Examples
-///
-/// ```
-/// use graceful_listener::{decline, inherited_state};
-///
-/// let counter = match inherited_state("counter") {
-///     None => 0,
-///     Some(state) if state.schema == 1 => {
-///         u64::from_be_bytes(state.bytes.try_into().unwrap_or_default())
-///     }
-///     Some(state) => {
-///         let why = format!("counter has schema {}, and this release reads 1", state.schema);
-///         decline(&why);
-///         return;
-///     }
-/// };
-/// # assert_eq!(counter, 0);
-/// ```
-pub fn inherited_state(name: &str) -> Option<InheritedState> {
-    match heritage() {
-        Heritage::Predecessor(predecessor) => predecessor.take_state(name),
-        _ => None,
-    }
 }
 
 /// How the old process makes one blob.

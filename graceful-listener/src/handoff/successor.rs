@@ -10,7 +10,7 @@ use super::attempt::Attempt;
 use super::error::HandoffError;
 use super::machine::{Event, State};
 use super::origin::Origin;
-use super::spawn::Plan;
+use super::plan::Plan;
 
 pub use self::builder::SuccessorBuilder;
 pub use self::handover::Handover;

@@ -3,13 +3,10 @@
 
 use std::path::Path;
 
-use super::control::knock;
+use super::control::{TAKEOVER, knock};
 use super::creator::Creator;
 use super::error::HandoffError;
 use super::heritage::{self, GREETING, Heritage, from_environment, inherit};
-
-/// What a candidate asks for.
-pub(super) const REQUEST: &str = "takeover";
 
 /// Asks the server whose control socket is at `path` to hand over to this process, which anybody
 /// may have started: another container that shares the folder, another unit, a deployment script.
@@ -54,7 +51,7 @@ pub fn take_over(path: impl AsRef<Path>) -> Result<bool, HandoffError> {
         return Err(HandoffError::too_late());
     }
     let found = match from_environment() {
-        Heritage::Nobody => match knock(path.as_ref(), REQUEST, GREETING)? {
+        Heritage::Nobody => match knock(path.as_ref(), TAKEOVER, GREETING)? {
             Some(channel) => inherit(channel, None, Creator::default()).asked_for(),
             None => return Ok(false),
         },

@@ -13,12 +13,12 @@ use rustix::process::Signal;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::asking::RestartRequest;
 use super::channel::Channel;
 use super::error::HandoffError;
 use super::frame::Frame;
-use super::predecessor::RELIEVED;
 use super::process;
+use super::questions::RestartRequest;
+use super::record::{RELIEVED, WORKER};
 use super::started::{Heard, Started};
 use super::state::{Arrivals, InheritedState};
 use crate::carried::{Carried, Carry};
@@ -26,8 +26,6 @@ use crate::{HandoffFd, HandoffListener, inherited};
 
 /// From the end of a worker to the last of what it said.
 const END_TO_SILENCE: Duration = Duration::from_secs(1);
-/// What the names of channels begin with, on their way through an exec.
-pub(super) const NAME: &str = "graceful-worker";
 
 /// A process that serves on listeners which this one keeps: see
 /// [`SuccessorBuilder::worker`](crate::SuccessorBuilder::worker).
@@ -83,7 +81,7 @@ impl Worker {
     ///
     /// Outside of a tokio runtime with I/O enabled.
     pub fn inherited() -> Vec<Self> {
-        let channels = inherited::plain_beginning(NAME).into_iter();
+        let channels = inherited::plain_beginning(WORKER).into_iter();
         channels
             .filter_map(|(name, channel)| Self::adopt(&name, channel))
             .collect()
@@ -289,7 +287,7 @@ impl Worker {
             ..
         } = self;
         let pid = self.pid();
-        let name = format!("{NAME};{pid};{generation};{replaced};{takes};{relays}");
+        let name = format!("{WORKER};{pid};{generation};{replaced};{takes};{relays}");
         Ok((name, self.started.channel.as_fd().try_clone_to_owned()?))
     }
 

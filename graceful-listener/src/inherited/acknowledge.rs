@@ -9,8 +9,8 @@ use rustix::net::{SocketType, send, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::numbers;
-use crate::check::Fault;
 use crate::env::{ControlSocket, Me, of_this_process};
+use crate::fault::Fault;
 use crate::log;
 use crate::platform::SEND;
 

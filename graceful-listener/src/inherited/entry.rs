@@ -7,9 +7,10 @@ use super::numbers;
 use crate::ListenAddr;
 use crate::bind::BoundPath;
 use crate::carried::Provenance;
-use crate::check::{Fault, check, check_udp, close_on_exec, is_only_v6};
+use crate::check::{check, check_udp, close_on_exec, is_only_v6};
 use crate::env::Passed;
 use crate::error::{Kind, ListenError};
+use crate::fault::Fault;
 use crate::handoff::{Delivered, Record, Socket};
 use crate::notify::is_stored;
 

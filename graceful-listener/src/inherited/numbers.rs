@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::io::FdFlags;
 
-use crate::check::Fault;
+use crate::fault::Fault;
 use crate::sys::Inherited;
 
 /// The numbers that have been taken. They stay here after they are closed: from then on a number

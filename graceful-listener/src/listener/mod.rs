@@ -8,16 +8,15 @@ mod shared;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use crate::bind::BoundPath;
-use crate::carried::{Carry, Provenance};
-use crate::error::ListenError;
+use crate::carried::{Carried, Carry, Provenance};
 use crate::handoff::Origin;
-use crate::{Incoming, ListenAddr, ListenOptions, PeerAddr, Stream};
+use crate::{ListenAddr, PeerAddr, Stream};
 
 pub(crate) use self::gate::Gate;
 pub(crate) use self::shared::Shared;
@@ -63,83 +62,6 @@ pub struct HandoffListener {
 type Accepting = Pin<Box<dyn Future<Output = io::Result<(Stream, PeerAddr)>> + Send>>;
 
 impl HandoffListener {
-    /// Takes the one listener that was inherited.
-    ///
-    /// See the table in the crate documentation for what is understood.
-    ///
-    /// # Errors
-    ///
-    /// [`is_none_inherited`](ListenError::is_none_inherited) if there is none,
-    /// [`is_ambiguous`](ListenError::is_ambiguous) if there are several, and what is wrong with
-    /// the environment or the descriptor.
-    pub fn from_env() -> Result<Self, ListenError> {
-        Self::options().from_env()
-    }
-
-    /// Takes the listener that was inherited for `addr`, or binds one if none was.
-    ///
-    /// A listener is found by its name first: over a hand-over of this crate it is the text of
-    /// the address, unless [`options`](Self::options) set another. Otherwise it is found by its
-    /// address; port 0 fits any port.
-    ///
-    /// # Errors
-    ///
-    /// [`is_address_mismatch`](ListenError::is_address_mismatch) if what was handed over is
-    /// another address than asked for: binding a second socket in silence would leave the clients
-    /// of the first one waiting. Otherwise what is wrong with the environment, a descriptor, the
-    /// address, or the attempt to bind.
-    pub fn from_env_or_bind<A>(addr: A) -> Result<Self, ListenError>
-    where
-        A: TryInto<ListenAddr, Error: Into<ListenError>>,
-    {
-        Self::options().from_env_or_bind(addr)
-    }
-
-    /// Binds a listener, whatever may be inherited.
-    ///
-    /// The path of a Unix socket may exist if nobody listens on it: it is then replaced in one
-    /// step.
-    ///
-    /// # Errors
-    ///
-    /// [`is_addr_in_use`](ListenError::is_addr_in_use) if somebody holds the address, a living
-    /// server or a file of another kind; [`is_bind_failed`](ListenError::is_bind_failed) if the
-    /// system refuses for another reason.
-    pub fn bind<A>(addr: A) -> Result<Self, ListenError>
-    where
-        A: TryInto<ListenAddr, Error: Into<ListenError>>,
-    {
-        Self::options().bind(addr)
-    }
-
-    /// Takes a descriptor as a listener, after checking that it is one. It is closed if not.
-    ///
-    /// # Errors
-    ///
-    /// [`is_not_a_socket`](ListenError::is_not_a_socket),
-    /// [`is_wrong_type`](ListenError::is_wrong_type) or
-    /// [`is_not_listening`](ListenError::is_not_listening).
-    pub fn from_fd(fd: OwnedFd) -> Result<Self, ListenError> {
-        Self::options().from_fd(fd)
-    }
-
-    /// Takes the descriptor that came through exec under a number, such as one given on the
-    /// command line. Each number can be taken once in a process.
-    ///
-    /// # Errors
-    ///
-    /// [`is_bad_fd`](ListenError::is_bad_fd) if it is not open or was not inherited (it is
-    /// close-on-exec), [`is_taken`](ListenError::is_taken), and the errors of
-    /// [`from_fd`](Self::from_fd). The descriptor is then left as it is.
-    pub fn from_inherited_fd(number: RawFd) -> Result<Self, ListenError> {
-        Self::options().from_inherited_fd(number)
-    }
-
-    /// Returns options to set before taking or binding a listener.
-    pub fn options() -> ListenOptions {
-        ListenOptions::default()
-    }
-
     /// Returns the name under which the next process finds it: that of
     /// [`options`](Self::options), else that of whoever passed it, else the text of the address
     /// as it was asked for.
@@ -274,11 +196,6 @@ impl HandoffListener {
         self.shared.hand_over();
     }
 
-    /// Returns the connections as a stream that never ends, for tonic's `serve_with_incoming`.
-    pub fn incoming(self) -> Incoming {
-        Incoming::new(self)
-    }
-
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -302,6 +219,12 @@ impl From<Shared> for HandoffListener {
             shared: Arc::new(shared),
             accepting: Mutex::new(None),
         }
+    }
+}
+
+impl From<&HandoffListener> for Carried {
+    fn from(listener: &HandoffListener) -> Self {
+        Self(Arc::clone(&listener.shared) as _)
     }
 }
 

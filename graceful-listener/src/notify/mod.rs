@@ -1,6 +1,7 @@
 //! Telling the service manager: one datagram to the socket that `NOTIFY_SOCKET` names, as
 //! sd_notify(3) does. Nothing here ends a process or changes its environment (laws 12 and 13).
 
+mod listeners;
 mod main_pid;
 mod socket;
 mod stand_in;
@@ -10,11 +11,9 @@ mod watchdog;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use self::socket::Address;
-use crate::HandoffListener;
 
 pub use self::state::NotifyState;
 
@@ -110,50 +109,6 @@ impl Notify {
             return Ok(());
         }
         self.address.send(&state::message(states), &[])
-    }
-
-    /// Stores listeners with the manager, under their names: when this process crashes, the
-    /// next one that the unit's `Restart=` starts inherits them, and clients who come meanwhile
-    /// wait in the queue instead of being refused.
-    ///
-    /// What was stored before and inherited by this process, but is not wanted any more, is taken
-    /// out of the store: the manager would keep it open, and its clients would wait for ever.
-    /// Call it when this process serves. The unit needs `FileDescriptorStoreMax=`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`send`](Self::send). What was sent before it stays stored.
-    ///
-    /// # References
-    ///
-    /// [File Descriptor Store](https://systemd.io/FILE_DESCRIPTOR_STORE/)
-    pub fn store(&self, listeners: &[&HandoffListener]) -> io::Result<()> {
-        if !self.is_enabled() {
-            return Ok(());
-        }
-        let names: Vec<_> = listeners.iter().map(|one| stored_as(one.name())).collect();
-        for (listener, name) in listeners.iter().zip(&names) {
-            self.address.send(&store::keep(name), &[listener.as_fd()])?;
-        }
-        let mut unwanted = crate::inherited::unwanted();
-        unwanted.retain(|name| !names.contains(name));
-        self.forget(&unwanted)
-    }
-
-    /// Takes listeners out of the store, at the last stop: the manager closes them.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`send`](Self::send).
-    pub fn unstore(&self, listeners: &[&HandoffListener]) -> io::Result<()> {
-        let names: Vec<_> = listeners.iter().map(|one| stored_as(one.name())).collect();
-        self.forget(&names)
-    }
-
-    fn forget(&self, names: &[String]) -> io::Result<()> {
-        names
-            .iter()
-            .try_for_each(|name| self.address.send(&store::remove(name), &[]))
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::*;
+use crate::listener::HandoffListener;
 
 fn with(variables: &[(&str, &str)]) -> Notify {
     let find = |name: &str| variables.iter().find(|(key, _)| *key == name);

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::ListenOptions;
-use crate::carried::Carry;
+use crate::carried::{Carried, Carry};
 use crate::error::ListenError;
 
 pub use self::addr::UdpAddr;
@@ -160,9 +160,11 @@ impl HandoffUdp {
     pub async fn send_to(&self, datagram: &[u8], peer: SocketAddr) -> io::Result<usize> {
         self.0.send_to(datagram, peer).await
     }
+}
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.0
+impl From<&HandoffUdp> for Carried {
+    fn from(udp: &HandoffUdp) -> Self {
+        Self(Arc::clone(&udp.0) as _)
     }
 }
 

@@ -72,7 +72,7 @@ impl ListenOptions {
     }
 
     fn bind_parsed_udp(&self, wanted: UdpAddr) -> Result<HandoffUdp, ListenError> {
-        let (fd, addr) = bind_udp(wanted, self)?;
+        let (fd, addr) = bind_udp(wanted, &self.socket)?;
         Ok(self.udp(wanted.to_string(), addr, fd))
     }
 

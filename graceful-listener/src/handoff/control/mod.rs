@@ -13,4 +13,6 @@ pub use self::client::command;
 pub(super) use self::client::knock;
 pub use self::request::{ControlCommand, ControlRequest};
 pub use self::socket::ControlSocket;
-pub(crate) use self::socket::NAME;
+
+/// The command of a process that wants to take over.
+pub(super) const TAKEOVER: &str = "takeover";

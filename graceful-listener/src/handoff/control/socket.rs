@@ -13,21 +13,20 @@ use tokio::net::UnixStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::TAKEOVER;
 use super::request::{ControlCommand, ControlRequest};
 use crate::bind::{BoundPath, Identity};
 use crate::error::ListenError;
+use crate::handoff::calls::generation;
 use crate::handoff::candidate::Candidate;
 use crate::handoff::channel::Channel;
 use crate::handoff::error::HandoffError;
 use crate::handoff::frame::{Frame, Hello};
 use crate::handoff::introduction::{agree, hello};
-use crate::handoff::predecessor::generation;
-use crate::handoff::takeover;
+use crate::handoff::record::CONTROL;
 use crate::inherited::{self, What};
 use crate::{HandoffListener, ListenAddr, Stream, log};
 
-/// The name under which it travels. `from_env` without a name does not mean it.
-pub(crate) const NAME: &str = "control@graceful";
 /// Nobody else's business.
 const MODE: u32 = 0o600;
 /// How long a client may take to say what it wants.
@@ -188,7 +187,7 @@ impl ControlSocket {
 /// By name and path; or, where the predecessor has the folder mounted elsewhere, by what the path
 /// leads to here.
 fn listener(path: &Path) -> Result<HandoffListener, ListenError> {
-    let options = HandoffListener::options().name(NAME).mode(MODE);
+    let options = HandoffListener::options().name(CONTROL).mode(MODE);
     let addr = ListenAddr::Unix(crate::addr::absolute(path));
     match options.from_env_or_bind(&addr) {
         Err(error) if error.is_address_mismatch() => {}
@@ -198,7 +197,7 @@ fn listener(path: &Path) -> Result<HandoffListener, ListenError> {
         Err(error) if error.is_addr_in_use() => error,
         result => return result,
     };
-    let (name, offer) = inherited::one(What::Listener, Some(NAME))?;
+    let (name, offer) = inherited::one(What::Listener, Some(CONTROL))?;
     let theirs = offer.path.as_ref().map(BoundPath::identity);
     match Identity::of_socket(path) {
         Some(here) if theirs == Some(here) => {
@@ -221,7 +220,7 @@ async fn receive(channel: Arc<Channel>, visible: Option<u32>) -> Option<ControlR
     let wanted = timeout(GREETING, wanted(&channel)).await;
     // It is gone, or says nothing.
     let (theirs, text) = understood(&channel, wanted.ok()?)??;
-    if text != takeover::REQUEST {
+    if text != TAKEOVER {
         return Some(ControlRequest::Command(ControlCommand::new(text, channel)));
     }
     let greeted = timeout(GREETING, greeted(&channel)).await;

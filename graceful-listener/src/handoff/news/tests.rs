@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::handoff::creator::Creator;
-use crate::handoff::heritage::{Delivered, Legacy};
+use crate::handoff::legacy::{Delivered, Legacy};
 use crate::handoff::record::{Record, Socket};
 
 /// A process that has committed, which had one listener.

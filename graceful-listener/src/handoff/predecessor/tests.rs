@@ -25,7 +25,7 @@ async fn only_commit_lets_it_serve_whatever_else_is_said_before() {
     ] {
         old.post(&frame, Vec::new()).unwrap();
         // Dropped in the middle, as by a `select!`, and taken up again.
-        let mut waiting = Box::pin(predecessor.take_over());
+        let mut waiting = Box::pin(predecessor.take_over(Vec::new));
         let cx = &mut Context::from_waker(Waker::noop());
         for _ in 0..3 {
             assert!(waiting.as_mut().poll(cx).is_pending());
@@ -34,7 +34,7 @@ async fn only_commit_lets_it_serve_whatever_else_is_said_before() {
         assert!(!predecessor.serving.load(Ordering::Acquire));
     }
     old.post(&Frame::Commit, Vec::new()).unwrap();
-    predecessor.take_over().await.unwrap();
+    predecessor.take_over(Vec::new).await.unwrap();
     assert!(predecessor.serving.load(Ordering::Acquire));
     let unclaimed = Vec::new();
     assert_eq!(
@@ -49,14 +49,20 @@ async fn only_commit_lets_it_serve_whatever_else_is_said_before() {
 async fn the_end_of_the_predecessor_lets_it_serve_and_an_abort_does_not() {
     let (predecessor, old) = imagined();
     drop(old);
-    predecessor.take_over().await.unwrap();
+    predecessor.take_over(Vec::new).await.unwrap();
     assert!(predecessor.serving.load(Ordering::Acquire));
 
     let (predecessor, old) = imagined();
     let reason = "no".to_owned();
     old.post(&Frame::Abort { reason }, Vec::new()).unwrap();
     drop(old);
-    assert!(predecessor.take_over().await.unwrap_err().is_aborted());
+    assert!(
+        predecessor
+            .take_over(Vec::new)
+            .await
+            .unwrap_err()
+            .is_aborted()
+    );
     assert!(!predecessor.serving.load(Ordering::Acquire));
 }
 
@@ -139,7 +145,13 @@ fn relieving() -> (Predecessor, Channel, Channel) {
 async fn a_worker_that_was_to_relieve_another_leaves_the_service_to_it_without_a_supervisor() {
     let (predecessor, old, _relieved) = relieving();
     drop(old);
-    assert!(predecessor.take_over().await.unwrap_err().is_aborted());
+    assert!(
+        predecessor
+            .take_over(Vec::new)
+            .await
+            .unwrap_err()
+            .is_aborted()
+    );
     assert!(!predecessor.serving.load(Ordering::Acquire));
 }
 
@@ -172,7 +184,7 @@ async fn relieves_after_commit(met: bool) {
         old.post(&bridge, vec![Arc::new(elder)]).unwrap();
     }
     drop((old, lost));
-    predecessor.take_over().await.unwrap();
+    predecessor.take_over(Vec::new).await.unwrap();
     assert!(predecessor.serving.load(Ordering::Acquire));
     let way = relieved_by(&predecessor, &relieved).await;
     way.post(&Frame::Trigger { id: 0 }, Vec::new()).unwrap();
@@ -197,7 +209,7 @@ async fn a_worker_that_has_met_the_one_before_says_nothing_to_it_without_a_super
     let bridge = Frame::Bridge { pid, heir, takes };
     old.post(&bridge, vec![Arc::new(elder)]).unwrap();
     drop(old);
-    predecessor.take_over().await.unwrap();
+    predecessor.take_over(Vec::new).await.unwrap();
     way.post(&Frame::Trigger { id: 0 }, Vec::new()).unwrap();
     assert!(matches!(predecessor.news().await, Some(News::Restart)));
     drop(predecessor);

@@ -10,12 +10,12 @@ use crate::HandoffListener;
 use crate::carried::Carried;
 use crate::handoff::attempt::Attempt;
 use crate::handoff::candidate::Candidate;
-use crate::handoff::control::NAME;
 use crate::handoff::error::HandoffError;
 use crate::handoff::exec::exec;
 use crate::handoff::machine::State;
-use crate::handoff::preflight::{self, Veto};
-use crate::handoff::spawn::Plan;
+use crate::handoff::plan::{Plan, Veto};
+use crate::handoff::preflight;
+use crate::handoff::record::CONTROL;
 use crate::handoff::state::Source;
 use crate::handoff::worker::Worker;
 
@@ -239,7 +239,7 @@ impl SuccessorBuilder {
         listeners: &[&HandoffListener],
         candidate: Option<Candidate>,
     ) -> Result<Successor, HandoffError> {
-        let serves = |(_, listener): &(u32, &&HandoffListener)| listener.name() != NAME;
+        let serves = |(_, listener): &(u32, &&HandoffListener)| listener.name() != CONTROL;
         let service = (0..).zip(listeners).filter(serves).map(|(index, _)| index);
         let service = service.collect();
         let listeners = listeners.iter().map(|listener| Carried::from(*listener));
