@@ -1,5 +1,5 @@
-//! The program of a successor is a launcher: it starts the server and leaves. Whatever becomes of the launcher, exactly one
-//! generation serves afterwards, and the reported outcome is the true one.
+//! The program of a successor is a launcher: it starts the server and exits. However the launcher ends, exactly one
+//! generation serves afterwards, and the reported outcome is true.
 
 #![allow(clippy::unwrap_used, reason = "what a test did not get is its failure")]
 
@@ -22,7 +22,7 @@ async fn launched_by(script: &str) -> (Deployed, Server) {
     (deployed, server)
 }
 
-/// The only process that answers is that of `server`.
+/// Each response comes from the process of `server`.
 async fn serves_alone(server: &Server, generation: u32) {
     let pid = server.pid.as_raw_nonzero();
     for _ in 0..30 {
@@ -78,7 +78,7 @@ async fn a_launcher_that_fails_is_a_failed_restart_and_its_server_ends() {
         assert!(text(&answer).contains(why), "{}", text(&answer));
         let late = fs::read_to_string(deployed.folder.join("server.late")).unwrap();
         let late = Pid::from_raw(late.trim().parse().unwrap()).unwrap();
-        assert_ne!(exit(late).await, 0, "nobody may serve there");
+        assert_ne!(exit(late).await, 0, "it must not serve");
         serves_alone(&server, 0).await;
         stops(&server).await;
     }

@@ -1,4 +1,4 @@
-//! What is wrong with a descriptor.
+//! The faults of a descriptor.
 
 use std::fmt;
 use std::io;
@@ -40,7 +40,7 @@ impl fmt::Display for Fault {
             }
             Self::NotASocket(file) => write!(f, "it is a {}, not a socket", file_name(*file)),
             Self::NotListening(why) => f.write_str(why),
-            Self::Os(_) => f.write_str("the system refuses to tell what it is"),
+            Self::Os(_) => f.write_str("the system does not report its type"),
             Self::Taken => f.write_str("it was taken before, and each number is taken once"),
             Self::WrongType(why) => f.write_str(why),
         }

@@ -36,13 +36,13 @@ pub struct ListenOptions {
 impl HandoffListener {
     /// Takes the one listener that was inherited.
     ///
-    /// See the table in the crate documentation for what is understood.
+    /// The crate documentation has a table of the variables that are understood.
     ///
     /// # Errors
     ///
     /// [`is_none_inherited`](ListenError::is_none_inherited) if there is none,
-    /// [`is_ambiguous`](ListenError::is_ambiguous) if there are several, and what is wrong with
-    /// the environment or the descriptor.
+    /// [`is_ambiguous`](ListenError::is_ambiguous) if there are several, and the faults of
+    /// the environment and of the descriptor.
     pub fn from_env() -> Result<Self, ListenError> {
         Self::options().from_env()
     }
@@ -55,9 +55,9 @@ impl HandoffListener {
     ///
     /// # Errors
     ///
-    /// [`is_address_mismatch`](ListenError::is_address_mismatch) if what was handed over is
-    /// another address than asked for: binding a second socket in silence would leave the clients
-    /// of the first one waiting. Otherwise what is wrong with the environment, a descriptor, the
+    /// [`is_address_mismatch`](ListenError::is_address_mismatch) if the listener that was handed over
+    /// has another address than `addr`: binding a second socket in silence would leave the clients
+    /// of the first socket waiting. Otherwise the faults of the environment, a descriptor, the
     /// address, or the attempt to bind.
     pub fn from_env_or_bind<A>(addr: A) -> Result<Self, ListenError>
     where
@@ -66,15 +66,15 @@ impl HandoffListener {
         Self::options().from_env_or_bind(addr)
     }
 
-    /// Binds a listener, whatever may be inherited.
+    /// Binds a listener, even if one was inherited.
     ///
-    /// The path of a Unix socket may exist if nobody listens on it: it is then replaced in one
+    /// The path of a Unix socket may exist if no process listens on it: it is then replaced in one
     /// step.
     ///
     /// # Errors
     ///
-    /// [`is_addr_in_use`](ListenError::is_addr_in_use) if somebody holds the address, a living
-    /// server or a file of another kind; [`is_bind_failed`](ListenError::is_bind_failed) if the
+    /// [`is_addr_in_use`](ListenError::is_addr_in_use) if the address is taken, by a living
+    /// server or by a file of another kind; [`is_bind_failed`](ListenError::is_bind_failed) if the
     /// system refuses for another reason.
     pub fn bind<A>(addr: A) -> Result<Self, ListenError>
     where

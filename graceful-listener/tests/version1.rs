@@ -166,7 +166,9 @@ fn a_predecessor_that_closes_the_channel_without_commit_and_lives_keeps_the_serv
     new.all_gone();
     let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     listener.set_nonblocking(true).unwrap();
-    listener.accept().expect("nobody else has accepted it");
+    listener
+        .accept()
+        .expect("the new process has not accepted it");
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) fn failed(
     }
 }
 
-/// bind(2), then listen(2), on a socket that nobody shares yet.
+/// bind(2), then listen(2), on a socket that no other process shares yet.
 pub(super) fn bind_and_listen(
     socket: &OwnedFd,
     at: &SockAddr,

@@ -1,4 +1,4 @@
-//! What a socket that is bound here is to be like.
+//! Options of a socket that this process binds.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ pub(crate) struct SocketOptions {
     pub(crate) backlog: u32,
     pub(crate) reuse_port: bool,
     pub(crate) only_v6: Option<bool>,
-    /// Of the file of a Unix path.
+    /// The permission bits of a Unix path.
     pub(crate) mode: Option<u32>,
 }
 

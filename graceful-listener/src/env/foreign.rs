@@ -1,4 +1,4 @@
-//! What every parser makes, and what they have in common.
+//! The result of every parser, and the helpers that the parsers share.
 
 use std::os::fd::RawFd;
 
@@ -7,18 +7,18 @@ use crate::error::{Kind, ListenError};
 /// Longest name of a listener that can be handed on.
 pub(crate) const LONGEST_NAME: usize = 255;
 
-/// A descriptor number somebody passed, with the name they gave it.
+/// A descriptor number that was passed to this process, and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Passed {
     pub(crate) fd: RawFd,
     pub(crate) name: String,
 }
 
-/// What a service manager passed.
+/// The listeners that a service manager passed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Foreign {
     Passed(Vec<Passed>),
-    /// Nothing for us, with the reason in words for whoever expected something.
+    /// Nothing for this process, with the reason in words for the error message.
     Nothing(String),
 }
 

@@ -137,7 +137,7 @@ impl Attempt {
         self.pid
     }
 
-    /// There is a successor, or it turns out to be another process than the one that was started.
+    /// Notes the process of the successor: at its start, and again at its HELLO, because the started process may be its launcher.
     fn met(&mut self, started: Started) {
         self.pid = started.pid;
         process::started(self.pid, started.is_ours() && self.plan.worker.is_none());
@@ -310,7 +310,7 @@ impl Attempt {
         }
     }
 
-    /// What the successor is told of the end of the attempt.
+    /// The reason that the successor receives with ABORT.
     fn reason(&self) -> String {
         let cause = self.cause.as_ref().map(ToString::to_string);
         cause.unwrap_or_else(|| "called off".to_owned())

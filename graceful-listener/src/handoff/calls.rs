@@ -107,9 +107,9 @@ pub fn decline(reason: &str) -> bool {
     }
 }
 
-/// Takes what the predecessor handed over under `name` with
-/// [`SuccessorBuilder::state`](crate::SuccessorBuilder::state). Nothing, if there is no
-/// predecessor, if it sent nothing of that name, and from the second call on.
+/// Takes the state that the predecessor handed over under `name` with
+/// [`SuccessorBuilder::state`](crate::SuccessorBuilder::state). `None` without a
+/// predecessor, if the predecessor sent no state of that name, and from the second call on.
 ///
 /// The first use of this crate in the process waits for the predecessor's greeting, which brings
 /// listeners and state, ten seconds at most.
@@ -117,10 +117,10 @@ pub fn decline(reason: &str) -> bool {
 /// # The schema rule
 ///
 /// `schema` is a number of the application's own. Raise it whenever older code would misread the
-/// bytes. In a restart the *older* release writes and the newer one reads, and when a release is
-/// taken back it is the other way round. So a release reads its own schema and the one before,
-/// and whatever else it finds it either leaves aside, if it can start without, or
-/// [declines](crate::decline): then the old process serves on, and says why.
+/// bytes. In a restart the *older* release writes and the newer release reads, and when a release is
+/// taken back it is the other way round. So a release reads its own schema and the schema before.
+/// It ignores a state of another schema, if it can start without, or
+/// [declines](crate::decline): then the old process keeps serving, and logs the reason.
 ///
 /// # Examples
 ///

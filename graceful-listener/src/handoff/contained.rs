@@ -2,8 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What the application's code returns, or says in its panic, which is no reason for this process
-/// to end.
+/// Returns the result of the application's code, or the message of its panic, which does not end this
+/// process.
 pub(super) fn contained<T>(call: &dyn Fn() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
         let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());

@@ -1,4 +1,4 @@
-//! What a new process is given before it is ready.
+//! The data that the old process sends before READY.
 
 use std::os::fd::OwnedFd;
 
@@ -8,7 +8,7 @@ use super::state::InheritedState;
 /// All that the predecessor gives before READY, and which generation we are.
 #[derive(Debug, Default)]
 pub(super) struct Legacy {
-    /// Of the predecessor, as it says.
+    /// The predecessor, by the PID in its HELLO.
     pub(super) pid: u32,
     pub(super) generation: u32,
     /// Whether a supervisor gives it.

@@ -90,7 +90,7 @@ impl Predecessor {
         }
     }
 
-    /// The predecessor has closed the channel. One that served beside this process and still runs has not let go.
+    /// The predecessor has closed the channel. If it still runs and has not sent COMMIT, it keeps the service.
     fn end(&self) -> Option<News> {
         self.ended.store(true, Ordering::Release);
         self.questions.close();

@@ -1,4 +1,4 @@
-//! What to start as the successor, and what goes with it.
+//! The program of the successor, and the state and descriptors for it.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use super::state::Source;
 use crate::carried::Carried;
 
-/// What to start, as the caller wants it: what is left out is as this process was started.
+/// The successor as the caller describes it. A field that is not set is as this process was started.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) program: Option<PathBuf>,
     pub(super) args: Option<Vec<OsString>>,
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) ready_timeout: Duration,
-    /// What goes with the listeners.
+    /// Descriptors that are sent with the listeners.
     pub(super) carried: Vec<Carried>,
     pub(super) states: Vec<Source>,
     pub(super) check: Option<Vec<OsString>>,

@@ -1,4 +1,4 @@
-//! The two ends of TRIGGER and OUTCOME: the restarts that a worker has asked for, and one of them as the supervisor has it.
+//! The two ends of TRIGGER and OUTCOME: the open requests of a worker, and a request at its supervisor.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::channel::Channel;
 use super::frame::{Frame, Outcome};
 
-/// What the supervisor was asked for and has not answered.
+/// The requests to the supervisor for which no OUTCOME has come.
 #[derive(Debug, Default)]
 pub(super) struct Questions(Mutex<Open>);
 
@@ -33,7 +33,7 @@ impl Questions {
         (id, said)
     }
 
-    /// What the supervisor said.
+    /// Passes OUTCOME on to the task that waits for it.
     pub(super) fn hear(&self, id: u64, outcome: Outcome) {
         let mut open = self.lock();
         let over = outcome != Outcome::Heard;
@@ -45,7 +45,7 @@ impl Questions {
         }
     }
 
-    /// Nobody is there to answer any more.
+    /// The supervisor is gone: no OUTCOME will come.
     pub(super) fn close(&self) {
         self.lock().asked.clear();
     }
@@ -54,16 +54,16 @@ impl Questions {
 /// A worker's request for a restart, which waits for the outcome. From
 /// [`WorkerNews::AsksForRestart`](crate::WorkerNews::AsksForRestart).
 ///
-/// Dropping it answers that nothing came of it.
+/// Dropping it sends a failure.
 #[derive(Debug)]
-#[must_use = "dropping it answers that nothing came of it"]
+#[must_use = "dropping it sends a failure"]
 pub struct RestartRequest {
-    /// Until it is answered. Nothing for a worker that does not wait.
+    /// Until the outcome is sent. `None` for a worker that does not wait.
     asked: Option<(Arc<Channel>, u64)>,
 }
 
 impl RestartRequest {
-    /// The worker is told that it was heard.
+    /// Sends the worker a receipt.
     pub(super) fn new(channel: &Arc<Channel>, id: u64) -> Self {
         let asked = (id != 0).then(|| (Arc::clone(channel), id));
         let request = Self { asked };
@@ -76,12 +76,12 @@ impl RestartRequest {
         self.asked.is_some()
     }
 
-    /// Answers that this process serves now. Say it before the worker is told to end.
+    /// Sends the PID of the worker that serves now. Call it before the old worker is terminated.
     pub fn serves(mut self, pid: u32) {
         self.answer(Outcome::Serves(pid));
     }
 
-    /// Answers why it was not done, or not yet.
+    /// Sends the reason why there was no restart, or not yet.
     pub fn failed(mut self, reason: impl Into<String>) {
         self.answer(Outcome::Failed(reason.into()));
     }
@@ -93,7 +93,7 @@ impl RestartRequest {
 
     fn say(&self, outcome: Outcome) {
         if let Some((channel, id)) = &self.asked {
-            // A worker that is gone does not want to know.
+            // A worker that is gone needs no outcome.
             let _ = channel.post(&Frame::Outcome { id: *id, outcome }, Vec::new());
         }
     }
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_request_is_answered_once_also_by_dropping_it() {
+    async fn a_request_gets_one_outcome_also_by_dropping_it() {
         let (supervisor, theirs) = Channel::pair().unwrap();
         let (supervisor, worker) = (Arc::new(supervisor), Channel::new(theirs));
         RestartRequest::new(&supervisor, 1).serves(7);

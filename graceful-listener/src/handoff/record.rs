@@ -9,10 +9,10 @@ use crate::bind::Identity;
 
 /// The control socket's name among the listeners. `from_env` without a name does not mean it.
 pub(crate) const CONTROL: &str = "control@graceful";
-/// What the names of channels to workers begin with, on their way through an exec.
+/// The prefix of the names of channels to workers, when a supervisor executes itself anew.
 pub(super) const WORKER: &str = "graceful-worker";
-/// The channel to the worker that is relieved, last of all that is delivered. A process that does not know it closes it
-/// with what nobody claimed.
+/// The channel to the worker that is relieved. It is delivered behind all listeners. A process of an older release closes
+/// it with the listeners that it does not claim.
 pub(super) const RELIEVED: &str = "graceful-relieved";
 
 /// What it is. In a frame: 1 TCP, 2 Unix, 3 UDP, 4 any descriptor.

@@ -1,4 +1,4 @@
-//! Listeners in the manager's store.
+//! Listeners in the descriptor store of the service manager.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -8,17 +8,17 @@ use crate::inherited::unwanted;
 use crate::listener::HandoffListener;
 
 impl Notify {
-    /// Stores listeners with the manager, under their names: when this process crashes, the
-    /// next one that the unit's `Restart=` starts inherits them, and clients who come meanwhile
-    /// wait in the queue instead of being refused.
+    /// Stores listeners with the service manager, under their names. When this process crashes, the
+    /// process that the unit's `Restart=` starts inherits them. Until then clients wait in the queue
+    /// instead of being refused.
     ///
-    /// What was stored before and inherited by this process, but is not wanted any more, is taken
-    /// out of the store: the manager would keep it open, and its clients would wait for ever.
+    /// A listener that this process inherited from the store and that is not in `listeners` is taken
+    /// out of the store: the service manager would keep it open, and its clients would wait without a timeout.
     /// Call it when this process serves. The unit needs `FileDescriptorStoreMax=`.
     ///
     /// # Errors
     ///
-    /// Those of [`send`](Self::send). What was sent before it stays stored.
+    /// Those of [`send`](Self::send). Listeners that were sent before the error stay stored.
     ///
     /// # References
     ///
@@ -36,7 +36,7 @@ impl Notify {
         self.forget(&unwanted)
     }
 
-    /// Takes listeners out of the store, at the last stop: the manager closes them.
+    /// Takes listeners out of the store, at the final shutdown: the service manager closes them.
     ///
     /// # Errors
     ///

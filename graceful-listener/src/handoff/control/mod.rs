@@ -14,5 +14,5 @@ pub(super) use self::client::knock;
 pub use self::request::{ControlCommand, ControlRequest};
 pub use self::socket::ControlSocket;
 
-/// The command of a process that wants to take over.
+/// The command by which a process requests the place of this one.
 pub(super) const TAKEOVER: &str = "takeover";
