@@ -127,7 +127,7 @@ fn started_for(listener: &TcpListener) -> (Process, Peer) {
 
     let mut old = Peer::new(ours);
     old.say("HELLO");
-    old.give("LISTENERS-one", &listener);
+    old.give("LISTENERS-one", listener);
     old.say("STATE-more");
     old.say("STATE-last");
     old.say("DELIVERED");

@@ -16,7 +16,7 @@ use super::started::Started;
 pub struct Candidate {
     pid: u32,
     /// Until it is let in or refused.
-    waiting: Option<Started>,
+    waiting: Option<Box<Started>>,
 }
 
 impl Candidate {
@@ -25,7 +25,7 @@ impl Candidate {
         let pid = visible.unwrap_or(said);
         Self {
             pid,
-            waiting: Some(Started::stranger(pid, visible, channel)),
+            waiting: Some(Started::stranger(pid, visible, channel).into()),
         }
     }
 
@@ -41,7 +41,7 @@ impl Candidate {
     }
 
     pub(super) fn into_started(mut self) -> Option<Started> {
-        self.waiting.take()
+        self.waiting.take().map(|started| *started)
     }
 
     fn send_off(&mut self, reason: String) {

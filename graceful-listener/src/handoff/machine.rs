@@ -114,50 +114,53 @@ pub(super) enum Action {
 impl State {
     /// What follows. An event that means nothing in a state (it came late) changes nothing.
     pub(super) fn on(self, event: Event) -> (Self, &'static [Action]) {
-        use {Action as A, Event as E, State as S};
+        use {Action as A, Event as E};
         match (self, event) {
-            (S::Running, E::Trigger) => (S::Preflight, &[]),
-            (S::Draining, E::Trigger) => (self, &[A::RefuseHandedOver]),
+            (Self::Running, E::Trigger) => (Self::Preflight, &[]),
+            (Self::Draining, E::Trigger) => (self, &[A::RefuseHandedOver]),
             (_, E::Trigger) => (self, &[A::RefuseBusy]),
 
-            (S::Preflight, E::Passed) => (S::Spawning, &[]),
-            (S::Preflight | S::Spawning, E::Failed | E::Stop) => (S::Running, &[]),
-            (S::Spawning, E::Spawned) => (S::AwaitReady, &[A::Introduce]),
+            (Self::Preflight, E::Passed) => (Self::Spawning, &[]),
+            (Self::Preflight | Self::Spawning, E::Failed | E::Stop) => (Self::Running, &[]),
+            (Self::Spawning, E::Spawned) => (Self::AwaitReady, &[A::Introduce]),
 
-            (S::AwaitReady, E::Extend) => (self, &[A::Extend]),
-            (S::AwaitReady, E::Ready) => (S::Ready, &[]),
-            (S::AwaitReady, E::Late) => (S::RollingBack, &[A::Abort]),
+            (Self::AwaitReady, E::Extend) => (self, &[A::Extend]),
+            (Self::AwaitReady, E::Ready) => (Self::Ready, &[]),
+            (Self::AwaitReady, E::Late) => (Self::RollingBack, &[A::Abort]),
 
-            (S::Ready, E::Commit) => (S::Committing, &[]),
-            (S::Committing, E::Committed) => (S::Draining, &[A::HandOver]),
+            (Self::Ready, E::Commit) => (Self::Committing, &[]),
+            (Self::Committing, E::Committed) => (Self::Draining, &[A::HandOver]),
 
             // COMMIT or BESIDE could not be written, so no process has read it.
-            (S::AwaitReady | S::Ready | S::Committing | S::Joining, E::Lost) => {
-                (S::RollingBack, &[A::Abort])
+            (Self::AwaitReady | Self::Ready | Self::Committing | Self::Joining, E::Lost) => {
+                (Self::RollingBack, &[A::Abort])
             }
-            (S::AwaitReady | S::Ready, E::Stop) => (S::RollingBack, &[A::Abort]),
+            (Self::AwaitReady | Self::Ready, E::Stop) => (Self::RollingBack, &[A::Abort]),
 
-            (S::Ready, E::Join) => (S::Joining, &[]),
-            (S::Joining, E::Joined) => (S::Beside, &[]),
-            (S::Beside, E::Commit) => (S::Confirming, &[]),
-            (S::Confirming, E::Committed) => (S::Draining, &[A::HandOver]),
-            (S::Beside, E::Lost | E::Stop) | (S::Confirming, E::Lost) => {
-                (S::Withdrawing, &[A::Dismiss])
+            (Self::Ready, E::Join) => (Self::Joining, &[]),
+            (Self::Joining, E::Joined) => (Self::Beside, &[]),
+            (Self::Beside, E::Commit) => (Self::Confirming, &[]),
+            (Self::Confirming, E::Committed) => (Self::Draining, &[A::HandOver]),
+            (Self::Beside, E::Lost | E::Stop) | (Self::Confirming, E::Lost) => {
+                (Self::Withdrawing, &[A::Dismiss])
             }
-            (S::Beside, E::Left) => (S::Withdrawing, &[A::Await]),
-            (S::AwaitReady | S::Ready | S::Committing, E::Exited)
-            | (S::Joining | S::Beside | S::Confirming, E::Exited) => (S::Running, &[A::SendAbort]),
+            (Self::Beside, E::Left) => (Self::Withdrawing, &[A::Await]),
+            (Self::AwaitReady | Self::Ready | Self::Committing, E::Exited)
+            | (Self::Joining | Self::Beside | Self::Confirming, E::Exited) => {
+                (Self::Running, &[A::SendAbort])
+            }
             // It has a deadline of its own. If it does not keep it, it is let go.
-            (S::Withdrawing, E::Late) => (S::Running, &[A::LoseSight]),
+            (Self::Withdrawing, E::Late) => (Self::Running, &[A::LoseSight]),
 
-            (S::RollingBack, E::Late) => (S::Killing, &[A::Kill]),
+            (Self::RollingBack, E::Late) => (Self::Killing, &[A::Kill]),
             // A process that KILL does not end hangs in the kernel; waiting helps nobody.
-            (S::Killing, E::Late) => (S::Running, &[]),
-            (S::Withdrawing | S::RollingBack | S::Killing, E::Exited) => (S::Running, &[]),
+            (Self::Killing, E::Late) => (Self::Running, &[]),
+            (Self::Withdrawing, E::Exited) => (Self::Running, &[]),
+            (Self::RollingBack | Self::Killing, E::Exited) => (Self::Running, &[]),
 
             // It may have had a successor of its own.
-            (S::Draining, E::Exited) => (S::Running, &[A::Reclaim, A::LoseSight]),
-            (S::Draining, E::Release) => (S::Running, &[A::Reclaim]),
+            (Self::Draining, E::Exited) => (Self::Running, &[A::Reclaim, A::LoseSight]),
+            (Self::Draining, E::Release) => (Self::Running, &[A::Reclaim]),
 
             _ => (self, &[]),
         }
