@@ -1,5 +1,8 @@
 //! The body of an answer: holds its request in flight to the last byte (law 3).
 
+#[cfg(feature = "hyper")]
+mod sent;
+
 use std::{
     fmt,
     pin::Pin,
@@ -10,6 +13,8 @@ use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+#[cfg(feature = "hyper")]
+pub use self::sent::{SentBody, SentData};
 use crate::{head::Head, tunnel::Tunnel};
 
 pin_project! {
@@ -71,6 +76,21 @@ impl<B> ResponseBody<B> {
 }
 
 impl<B> Parts<'_, B> {
+    /// The body of the service, if there is more of it. Ready if not; pending if the rest must not go out.
+    #[inline(always)]
+    fn inner(&mut self) -> Result<Pin<&mut B>, Poll<()>> {
+        let record = self.head.record();
+        if record.is_some_and(|record| record.is_cut_loose()) {
+            self.content.set(Content::Cut);
+            *self.head = Head::NONE;
+        }
+        match self.content.as_mut().project() {
+            Projected::Body { inner } => Ok(inner),
+            Projected::None | Projected::Tunnel { .. } => Err(Poll::Ready(())),
+            Projected::Cut => Err(Poll::Pending),
+        }
+    }
+
     /// The server took the last of the answer, and it is whole or not.
     #[inline(never)]
     fn end(&mut self, whole: bool) {
@@ -89,18 +109,9 @@ impl<B: Body> Body for ResponseBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        if this
-            .head
-            .record()
-            .is_some_and(|record| record.is_cut_loose())
-        {
-            this.content.set(Content::Cut);
-            *this.head = Head::NONE;
-        }
-        let mut inner = match this.content.as_mut().project() {
-            Projected::Body { inner } => inner,
-            Projected::None | Projected::Tunnel { .. } => return Poll::Ready(None),
-            Projected::Cut => return Poll::Pending,
+        let mut inner = match this.inner() {
+            Ok(inner) => inner,
+            Err(end) => return end.map(|()| None),
         };
         let frame = inner.as_mut().poll_frame(cx);
         match &frame {

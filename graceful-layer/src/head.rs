@@ -53,6 +53,24 @@ impl Head {
         }
     }
 
+    /// The server took the last bytes of the response, and keeps them until it has written them.
+    #[cfg(feature = "hyper")]
+    #[inline]
+    pub(crate) fn took(&mut self, bytes: usize) {
+        if let Some(record) = self.record() {
+            record.note_sent(bytes);
+        }
+    }
+
+    /// The server has dropped this many of the bytes that it took, without writing them.
+    #[cfg(feature = "hyper")]
+    #[inline]
+    pub(crate) fn unsent(&mut self, bytes: u64) {
+        if let Some(record) = self.record().filter(|_| bytes > 0) {
+            record.sent = record.sent.saturating_sub(bytes);
+        }
+    }
+
     /// The server took the last of the answer, and it is whole or not.
     #[inline]
     pub(crate) fn end(&mut self, whole: bool) {

@@ -32,6 +32,8 @@ mod sync;
 mod tracker;
 mod tunnel;
 
+#[cfg(feature = "hyper")]
+pub use self::body::{SentBody, SentData};
 #[cfg(feature = "grpc-health")]
 pub use self::grpc_health::GrpcHealth;
 pub use self::{

@@ -106,6 +106,7 @@ mod events {
             CutReason::IncompleteHeader => "because its request header was not completed in time",
             CutReason::IncompleteHandshake => "because its TLS handshake was not completed in time",
             CutReason::StillSending => "because it continued to send after our end was closed",
+            CutReason::NotReading => "because it did not read its GOAWAY for a second",
         };
         let id = connection.id;
         let line = format!(

@@ -40,9 +40,10 @@ pub struct Report {
     /// not resolve although their client had sent something.
     pub cut: Vec<Cut>,
     /// Connections that were closed before the cutoff because their peer used up its time: an incomplete request header or TLS
-    /// handshake after [`Grace::first_request_grace`](crate::Grace::first_request_grace), and a peer that still sent after it had
-    /// read our end of the stream for five times [`Grace::linger`](crate::Grace::linger), 30 s at the most. They leave the
-    /// report [clean](Self::is_clean).
+    /// handshake after [`Grace::first_request_grace`](crate::Grace::first_request_grace), a peer that still sent after it had
+    /// read our end of the stream for five times [`Grace::linger`](crate::Grace::linger), 30 s at the most, an HTTP/2 client
+    /// that did not complete a frame or a header block after its GOAWAY, and an HTTP/2 client that did not read for a second.
+    /// They leave the report [clean](Self::is_clean).
     pub timed_out: Vec<Cut>,
     /// Requests that were aborted at the cutoff.
     pub abandoned: Vec<Abandoned>,
@@ -217,7 +218,8 @@ pub struct Abandoned {
     pub ran: bool,
     /// What its client got.
     pub answer: Answer,
-    /// How many bytes of the answer's body the server had taken. The client may have seen less.
+    /// How many bytes of the response body the server had taken, or on HTTP/2 under `serve` had written. The client may have
+    /// received less.
     pub sent: u64,
     /// Whether what its handler wanted to save before the cut was saved ([`Drain::on_cutoff`](crate::Drain::on_cutoff)).
     pub saved: bool,
@@ -272,11 +274,13 @@ pub enum CutReason {
     IncompleteHandshake,
     /// The client continued to send after our end of the connection was closed.
     StillSending,
+    /// The client of an HTTP/2 connection did not read for a second, not even our GOAWAY, and nothing was in flight.
+    NotReading,
 }
 
 impl CutReason {
     /// The name for logs and journals: `deadline`, `hurried`, `no-service`, `incomplete-header`, `incomplete-handshake`,
-    /// `still-sending`.
+    /// `still-sending`, `not-reading`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deadline => "deadline",
@@ -285,6 +289,7 @@ impl CutReason {
             Self::IncompleteHeader => "incomplete-header",
             Self::IncompleteHandshake => "incomplete-handshake",
             Self::StillSending => "still-sending",
+            Self::NotReading => "not-reading",
         }
     }
 

@@ -61,7 +61,17 @@ impl Stream {
     ///
     /// SIOCOUTQ in [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)
     pub fn is_delivered(&self) -> bool {
-        crate::sys::unacknowledged(self.as_fd()).is_ok_and(|bytes| bytes == 0)
+        self.undelivered() == Some(0)
+    }
+
+    /// How many of the written bytes the peer's system has not acknowledged; on a Unix socket, how many bytes of the
+    /// kernel's memory they take until the peer reads them. `None` on systems other than Linux.
+    ///
+    /// # References
+    ///
+    /// SIOCOUTQ in [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)
+    pub fn undelivered(&self) -> Option<usize> {
+        crate::sys::unacknowledged(self.as_fd()).ok()
     }
 }
 

@@ -14,6 +14,7 @@ use ::http::{Request, Response};
 use graceful_layer::{
     Connection, Graceful,
     conn::{ConnFuture, ConnIo, GracefulConnection, Rest, StreamExecutor},
+    graceful::until_sent::UntilSent,
 };
 use graceful_listener::Moving;
 use http_body::Body;
@@ -40,7 +41,7 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 type Io = TokioIo<ConnIo<Transport>>;
 type Http1<S> = http1::UpgradeableConnection<Io, Graceful<S>>;
-type Http2<S> = http2::Connection<Io, Graceful<S>, StreamExecutor>;
+type Http2<S> = http2::Connection<Io, UntilSent<S>, StreamExecutor>;
 
 /// One connection to its end, tracked.
 pub(crate) struct Served<S, B>
@@ -155,7 +156,10 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             let Silent { io, service, .. } = *silent;
             let (io, http) = (TokioIo::new(io), &self.http);
             self.stage = match spoken {
-                Protocol::Http2 => Stage::Http2(Box::pin(http.http2.serve_connection(io, service))),
+                Protocol::Http2 => {
+                    let service = service.until_sent();
+                    Stage::Http2(Box::pin(http.http2.serve_connection(io, service)))
+                }
                 _ => Stage::Http1(Box::new(
                     http.http1.serve_connection(io, service).with_upgrades(),
                 )),

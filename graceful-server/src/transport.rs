@@ -143,6 +143,10 @@ impl Peek for Transport {
         self.as_plain().is_some_and(Stream::is_delivered)
     }
 
+    fn undelivered(&self) -> Option<usize> {
+        forward!(self, undelivered())
+    }
+
     fn reset_on_close(&self) {
         forward!(self, reset_on_close());
     }

@@ -9,12 +9,15 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Peek, ahead::Ahead, frames::Preface, linger::Linger, pong::Http2, waiting::Waiting};
+use super::{
+    Peek, ahead::Ahead, frames::Preface, linger::Linger, pong::Http2, unread::Unread,
+    waiting::Waiting,
+};
 use crate::state::{Cell, IoPart, Orders};
 
 mod close;
 
-use self::close::cut;
+use self::close::{cut, unread};
 
 /// A stream whose connection is tracked. Made by [`Connection::io`](super::Connection::io).
 ///
@@ -56,6 +59,7 @@ enum Spoken {
 struct Rare {
     lingering: Option<Linger>,
     http2: Option<Http2>,
+    unread: Option<Unread>,
 }
 
 impl<T: Peek> ConnIo<T> {
@@ -192,9 +196,14 @@ impl<T: Peek> ConnIo<T> {
     }
 
     #[inline]
-    fn or_cut<R>(&mut self, cx: &Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    fn or_cut<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
         match written {
             Poll::Pending if self.is_cut(cx) => Poll::Ready(Err(cut())),
+            Poll::Pending if self.is_unread(cx) => Poll::Ready(Err(unread())),
             written => written,
         }
     }
@@ -263,14 +272,11 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
 
     #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.pinned().poll_flush(cx))?;
-        let cell = self.cell();
-        cell.note_flushed();
-        if self.spoken == Spoken::Http2 && cell.is_going_away() {
-            self.spoken = Spoken::Http2Leaving;
-            if let Some(http2) = self.http2() {
-                http2.expect_pong(cx);
-            }
+        let flushed = self.pinned().poll_flush(cx);
+        ready!(self.or_cut(cx, flushed))?;
+        self.cell().note_flushed();
+        if self.is_going_away() {
+            self.note_goodbye(cx);
         }
         Poll::Ready(Ok(()))
     }

@@ -20,6 +20,7 @@ mod peer;
 mod pong;
 mod rest;
 mod state;
+mod unread;
 mod waiting;
 
 use std::{

@@ -28,6 +28,12 @@ pub trait Peek: AsyncRead + AsyncWrite + Unpin {
         false
     }
 
+    /// How many bytes that were written to the socket the peer's system has not acknowledged. A number that changes shows
+    /// that the peer still reads. `None`, the default, means that the number is not known.
+    fn undelivered(&self) -> Option<usize> {
+        None
+    }
+
     /// Makes the coming close a reset, so that the peer sees that something is missing.
     fn reset_on_close(&self);
 }

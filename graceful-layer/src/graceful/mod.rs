@@ -7,6 +7,8 @@ mod called;
 pub mod future;
 mod layer;
 mod service;
+#[cfg(feature = "hyper")]
+pub mod until_sent;
 mod upgrade;
 
 pub use self::{layer::GracefulLayer, service::Graceful};

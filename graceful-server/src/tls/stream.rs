@@ -137,6 +137,10 @@ impl Peek for TlsStream {
         }
     }
 
+    fn undelivered(&self) -> Option<usize> {
+        self.socket()?.stream.undelivered()
+    }
+
     fn reset_on_close(&self) {
         if let Some(records) = self.socket() {
             records.stream.reset_on_close();

@@ -11,7 +11,11 @@ use tokio::io::ReadBuf;
 use super::{ConnIo, Rare, Spoken};
 use crate::{
     CutReason, Tracker,
-    conn::{Peek, linger::Linger},
+    conn::{
+        Peek,
+        linger::Linger,
+        unread::{Look, Unread},
+    },
     phase::Phase,
     state::{Cell, Orders},
 };
@@ -68,10 +72,51 @@ impl<T: Peek> ConnIo<T> {
             // They came in this very moment; the runtime will say so, and the request is served.
             Ok(true) => Poll::Pending,
             _ => {
+                if stuck {
+                    note_closed(cell, CutReason::IncompleteHeader);
+                }
                 self.ended = true;
                 Poll::Ready(Ok(()))
             }
         }
+    }
+
+    /// Whether the connection is HTTP/2 and was notified: hyper writes its GOAWAY, or has written it.
+    #[inline]
+    pub(super) fn is_going_away(&self) -> bool {
+        matches!(self.spoken, Spoken::Http2 | Spoken::Http2Leaving) && self.cell().is_going_away()
+    }
+
+    /// Everything written is with the kernel, the GOAWAY too.
+    #[cold]
+    pub(super) fn note_goodbye(&mut self, cx: &mut Context<'_>) {
+        self.spoken = Spoken::Http2Leaving;
+        let rare = self.rare();
+        rare.unread = None;
+        if let Some(http2) = &mut rare.http2 {
+            http2.expect_pong(cx);
+        }
+    }
+
+    /// A write has to wait. Whether it waits for a peer that no longer reads, and to which nothing is owed.
+    #[cold]
+    pub(super) fn is_unread(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.is_going_away() || self.part.is_hijacked() {
+            return false;
+        }
+        let (stream, cell) = (self.stream.get(), self.part.cell());
+        let unread = &mut self.rare.get_or_insert_default().unread;
+        let unread = unread.get_or_insert_with(|| Unread::new(stream.undelivered()));
+        let look = || Look {
+            undelivered: stream.undelivered(),
+            busy: !cell.is_quiet(),
+            has_bytes: matches!(stream.has_bytes(), Ok(true)),
+        };
+        let is_unread = unread.poll(cx, look).is_ready();
+        if is_unread {
+            note_closed(cell, CutReason::NotReading);
+        }
+        is_unread
     }
 
     /// Half-closes, and lingers if the peer may still send (RFC 9112 §9.6).
@@ -119,7 +164,7 @@ impl<T: Peek> ConnIo<T> {
             }
         };
         if too_long {
-            note_still_sending(self.cell());
+            note_closed(self.cell(), CutReason::StillSending);
         }
         Poll::Ready(())
     }
@@ -150,10 +195,17 @@ impl<T: Peek> ConnIo<T> {
 }
 
 #[cold]
-fn note_still_sending(cell: &Cell) {
+fn note_closed(cell: &Cell, reason: CutReason) {
     if let Some(tracker) = Tracker::of(cell.arena()) {
-        tracker.note_closed(cell, CutReason::StillSending);
+        tracker.note_closed(cell, reason);
     }
+}
+
+pub(super) fn unread() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        "the client reads nothing, not even the GOAWAY of this connection",
+    )
 }
 
 pub(super) fn cut() -> io::Error {
