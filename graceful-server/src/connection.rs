@@ -158,10 +158,13 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             self.stage = match spoken {
                 Protocol::Http2 => {
                     let service = service.until_sent();
-                    Stage::Http2(Box::pin(http.http2.serve_connection(io, service)))
+                    Stage::Http2(Box::pin(http.http2.builder().serve_connection(io, service)))
                 }
                 _ => Stage::Http1(Box::new(
-                    http.http1.serve_connection(io, service).with_upgrades(),
+                    http.http1
+                        .builder()
+                        .serve_connection(io, service)
+                        .with_upgrades(),
                 )),
             };
         }

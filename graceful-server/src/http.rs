@@ -1,9 +1,11 @@
 //! What is spoken on a connection, and how hyper is set up for it.
 
-use graceful_layer::conn::StreamExecutor;
-use hyper::server::conn::{http1, http2};
+use std::io;
 
-use crate::leave::Exit;
+use crate::{
+    leave::Exit,
+    settings::{Http1Settings, Http2Settings},
+};
 
 /// What is spoken on connections: by their first bytes or, with TLS, by what was agreed on in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,29 +35,31 @@ impl Protocol {
     }
 }
 
-/// What all connections share: hyper's builders, as the user left them, and the way to the successor.
+/// What all connections share: hyper's settings, as the user left them, and the way to the successor.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
     pub(crate) protocol: Protocol,
-    pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<StreamExecutor>,
+    pub(crate) http1: Http1Settings,
+    pub(crate) http2: Http2Settings,
     /// None if connections do not move.
     pub(crate) exit: Option<Exit>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        let mut http1 = http1::Builder::new();
-        // The tracker bounds heads, idle and silent connections, in one walk for all of them.
-        http1.header_read_timeout(None);
-        let mut http2 = http2::Builder::new(StreamExecutor);
-        http2.enable_connect_protocol();
         Self {
             protocol: Protocol::Auto,
-            http1,
-            http2,
+            http1: Http1Settings::new(),
+            http2: Http2Settings::new(),
             exit: None,
         }
+    }
+}
+
+impl Http {
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.http1.check()?;
+        self.http2.check()
     }
 }
 

@@ -16,6 +16,7 @@ mod pool;
 mod restart;
 mod run;
 mod serve;
+pub mod settings;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;

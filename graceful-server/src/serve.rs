@@ -9,14 +9,11 @@ use std::{
 };
 
 use ::http::{Request, Response};
-use graceful_layer::{Grace, Report, Timeouts, Tracker, conn::StreamExecutor};
+use graceful_layer::{Grace, Report, Timeouts, Tracker};
 use graceful_listener::{ControlSocket, HandoffListener, Successor, SuccessorBuilder};
 use graceful_signal::{ShutdownSignal, SignalKind};
 use http_body::Body;
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-};
+use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tower_service::Service;
 
@@ -28,6 +25,7 @@ use crate::{
     leave::Exit,
     restart::{Ask, Canary, RestartTrigger},
     run,
+    settings::{Http1Settings, Http2Settings},
 };
 
 /// Serves `service` on `listener`: an axum `Router`, tonic `Routes`, a `ServiceBuilder` stack, a `service_fn`.
@@ -343,15 +341,16 @@ impl Serve {
         self
     }
 
-    /// Changes hyper's settings for HTTP/1. Limits on time are [`timeouts`](Self::timeouts): a `header_read_timeout` of hyper's ends
-    /// connections unannounced, and does not run while they rest.
-    pub fn http1(mut self, change: impl FnOnce(&mut http1::Builder)) -> Self {
+    /// Changes hyper's settings for HTTP/1. [`Http1Settings`] documents each of them, and which of hyper's limits apply while a
+    /// connection is parked. A value that hyper cannot work with is an error of the server's start (`InvalidInput`).
+    pub fn http1(mut self, change: impl FnOnce(&mut Http1Settings)) -> Self {
         change(&mut self.http.http1);
         self
     }
 
-    /// Changes hyper's settings for HTTP/2.
-    pub fn http2(mut self, change: impl FnOnce(&mut http2::Builder<StreamExecutor>)) -> Self {
+    /// Changes hyper's settings for HTTP/2. [`Http2Settings`] documents each of them. A value that hyper cannot work with is an error of
+    /// the server's start (`InvalidInput`).
+    pub fn http2(mut self, change: impl FnOnce(&mut Http2Settings)) -> Self {
         change(&mut self.http.http2);
         self
     }
@@ -362,7 +361,10 @@ impl IntoFuture for Serve {
     type IntoFuture = Pin<Box<dyn Future<Output = io::Result<Report>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(run::run(self))
+        Box::pin(async move {
+            self.http.check()?;
+            run::run(self).await
+        })
     }
 }
 
