@@ -5,7 +5,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::handoff::Socket;
+use crate::protocol::record::Socket;
 
 /// Where a listener came from, and with that who else may have it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use crate::carried::{Carried, Carry};
 use crate::check::close_on_exec;
 use crate::error::ListenError;
-use crate::handoff::{Origin, Socket};
+use crate::handoff::Origin;
 use crate::inherited;
 use crate::listener::Gate;
 use crate::options::check_name;
+use crate::protocol::record::Socket;
 
 /// A descriptor that outlives its process under a name.
 ///

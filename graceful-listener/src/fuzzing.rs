@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use crate::env::{Foreign, LONGEST_NAME, Me, VARIABLES, Variables};
 use crate::{ListenAddr, UdpAddr};
 
-pub use crate::handoff::fuzz_frame as frame;
+pub use crate::protocol::frame::fuzz_frame as frame;
 
 const ME: Me = Me {
     pid: 7,

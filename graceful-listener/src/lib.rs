@@ -21,12 +21,14 @@ pub mod fuzzing;
 mod handoff;
 mod incoming;
 mod inherited;
+mod link;
 mod listener;
 mod log;
 mod notify;
 mod options;
 mod peer;
 mod platform;
+mod protocol;
 mod reactor;
 mod stream;
 mod sys;
@@ -36,12 +38,12 @@ mod udp;
 
 pub use self::addr::ListenAddr;
 pub use self::carried::Carried;
-pub use self::error::ListenError;
+pub use self::error::{HandoffError, ListenError};
 pub use self::fd::HandoffFd;
 pub use self::handoff::{
-    Beside, Candidate, ControlCommand, ControlRequest, ControlSocket, HandoffError, Handover,
-    InheritedState, Moved, Mover, Moving, News, Preparation, Replacement, RestartRequest,
-    Successor, SuccessorBuilder, Turn, Worker, WorkerNews, ask_supervisor, command, decline,
+    Beside, Candidate, ControlCommand, ControlRequest, ControlSocket, Handover, InheritedState,
+    Moved, Mover, Moving, News, Preparation, Replacement, RestartRequest, Successor,
+    SuccessorBuilder, Turn, Worker, WorkerNews, ask_supervisor, command, decline,
     expect_replacement, extend, generation, hurry, inherited_state, is_beside, is_worker, leave,
     news, ready, reclaimed, reparented, take_connections, take_over, tell_supervisor,
 };

@@ -335,7 +335,7 @@ fn a_socket_that_a_dead_server_left_is_replaced_and_a_living_one_is_not() {
     assert!(std::fs::exists(&path).unwrap());
 }
 
-/// A frame as `src/handoff/frame.rs` describes it.
+/// A frame as `src/protocol/frame.rs` describes it.
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[..], &[kind], payload].concat()

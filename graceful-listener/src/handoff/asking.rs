@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::error::HandoffError;
-use super::frame::{Frame, Outcome};
 use super::heritage::{Heritage, heritage};
 use super::predecessor::Predecessor;
+use crate::error::HandoffError;
+use crate::protocol::frame::{Frame, Outcome};
 
 /// How long a supervisor may take to say that it has heard a question.
 const HEARD: Duration = Duration::from_secs(5);

@@ -9,11 +9,7 @@ use std::sync::Arc;
 
 use super::calls::{generation, hurry, owns, somebody_else_has_it};
 use super::candidate::Candidate;
-use super::channel::Parcel;
-use super::error::HandoffError;
-use super::frame::Frame;
 use super::introduction::introduction;
-use super::machine::{Action, Event, State};
 use super::moving::Moves;
 use super::patience::Patience;
 use super::plan::Plan;
@@ -21,7 +17,11 @@ use super::process;
 use super::rollback::Rollback;
 use super::started::{Heard, Started};
 use crate::carried::Carry;
+use crate::error::HandoffError;
+use crate::link::channel::Parcel;
 use crate::log;
+use crate::protocol::frame::Frame;
+use crate::protocol::machine::{Action, Event, State};
 
 /// The owner of the state machine from the trigger until the machine is `Running` again.
 /// Dropping it before COMMIT rolls back in the background.

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::attempt::Attempt;
-use super::channel::Channel;
-use super::error::HandoffError;
-use super::frame::Frame;
 use super::heritage::{Heritage, heritage};
-use super::inbox::Message;
 use super::preflight;
 use super::started::Started;
 use super::state;
 use super::successor::{Handover, SuccessorBuilder};
 use crate::HandoffListener;
 use crate::carried::Carried;
+use crate::error::HandoffError;
+use crate::link::channel::Channel;
+use crate::link::inbox::Message;
+use crate::protocol::frame::Frame;
 
 /// Tells the supervisor, with READY, that this process hands over to the next worker by itself: it hears
 /// [`News::Prepare`](crate::News::Prepare) before that is started, and [`News::Replaced`](crate::News::Replaced) instead of

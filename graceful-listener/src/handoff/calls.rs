@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use rustix::process::getppid;
 
-use super::error::HandoffError;
-use super::frame::Frame;
 use super::heritage::{Heritage, heritage};
-use super::life::Life;
 use super::process;
 use super::state::InheritedState;
 use crate::env::{self, ChannelFd};
+use crate::error::HandoffError;
 use crate::inherited;
+use crate::link::life::Life;
 use crate::notify::Notify;
+use crate::protocol::frame::Frame;
 
 /// Tells the predecessor that this process is ready and waits until it may serve.
 ///

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::channel::Channel;
-use super::frame::Frame;
 use super::started::Started;
+use crate::link::channel::Channel;
+use crate::protocol::frame::Frame;
 
 /// A process that asks to take over: another container, another unit, a deployment script.
 ///

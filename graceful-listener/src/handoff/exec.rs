@@ -7,17 +7,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::calls::generation;
-use super::channel::Channel;
-use super::error::HandoffError;
-use super::frame::Frame;
 use super::introduction::introduction;
-use super::machine::Event;
 use super::plan::Plan;
 use super::process;
 use super::spawn::{program, with_channel};
 use super::worker::Worker;
 use crate::HandoffFd;
 use crate::carried::{Carried, Carry};
+use crate::error::HandoffError;
+use crate::link::channel::Channel;
+use crate::protocol::frame::Frame;
+use crate::protocol::machine::Event;
 
 /// The program that runs, under whatever name it was put away.
 const RUNNING: &str = "/proc/self/exe";

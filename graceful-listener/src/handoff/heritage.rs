@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
-use super::channel::Channel;
-use super::creator::{Creator, SILENT_END};
-use super::error::HandoffError;
-use super::frame::Frame;
-use super::inbox::Message;
 use super::introduction::{agree, hello};
 use super::legacy::{Delivered, Legacy};
 use super::predecessor::Predecessor;
 use super::state::{Arrivals, InheritedState};
 use crate::env::{ChannelFd, of_this_process};
+use crate::error::HandoffError;
 use crate::error::ListenError;
 use crate::fault::Fault;
 use crate::inherited::numbers;
+use crate::link::channel::Channel;
+use crate::link::creator::{Creator, SILENT_END};
+use crate::link::inbox::Message;
 use crate::log;
+use crate::protocol::frame::Frame;
 
 /// How long the predecessor may take to send its listeners and state. It does so right after the
 /// start.

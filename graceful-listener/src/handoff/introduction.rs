@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::FDS_A_MESSAGE;
-use super::channel::Parcel;
-use super::error::HandoffError;
-use super::frame::{CAP, Frame, Hello, VERSIONS};
-use super::record::Record;
 use crate::carried::Carry;
+use crate::error::HandoffError;
+use crate::link::FDS_A_MESSAGE;
+use crate::link::channel::Parcel;
+use crate::protocol::frame::{CAP, Frame, Hello, VERSIONS};
+use crate::protocol::record::Record;
 
 /// A record is at most a name of 255 bytes, a path of 4096 and some numbers, so that one more
 /// always fits into what is left of the cap.

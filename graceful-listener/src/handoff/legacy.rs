@@ -2,8 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
-use super::record::Record;
 use super::state::InheritedState;
+use crate::protocol::record::Record;
 
 /// All that the predecessor gives before READY, and which generation we are.
 #[derive(Debug, Default)]

@@ -1,38 +1,28 @@
-//! The hand-over. The old process runs a state machine (`machine`, pure) through its driver
+//! The hand-over. The old process runs a state machine (`protocol::machine`, pure) through its driver
 //! (`attempt`, `rollback`); the new one finds out who started it (`heritage`) and waits for its
 //! turn (`predecessor`), or asks a running process for its place (`takeover`) at its `control`
-//! socket. Between them a `channel` carries `frame`s.
+//! socket. Between them a channel (`link`) carries frames (`protocol`).
 
 mod asking;
 mod attempt;
 mod bridge;
 mod calls;
 mod candidate;
-mod channel;
-mod codec;
 mod contained;
 mod control;
-mod creator;
-mod error;
 mod exec;
-mod frame;
 mod heritage;
-mod inbox;
 mod introduction;
 mod legacy;
-mod life;
-mod machine;
 mod moving;
 mod news;
 mod origin;
-mod outbox;
 mod patience;
 mod plan;
 mod predecessor;
 mod preflight;
 mod process;
 mod questions;
-mod record;
 mod rollback;
 mod spawn;
 mod started;
@@ -49,9 +39,6 @@ pub use self::calls::{
 };
 pub use self::candidate::Candidate;
 pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command};
-pub use self::error::HandoffError;
-#[cfg(fuzzing)]
-pub use self::frame::fuzz_frame;
 pub use self::moving::{Mover, Moving, Turn};
 pub use self::news::{Moved, News, news, take_connections};
 pub use self::questions::RestartRequest;
@@ -61,12 +48,7 @@ pub use self::takeover::take_over;
 pub use self::worker::{Worker, WorkerNews};
 
 pub(crate) use self::calls::{is_sole, may_accept, owns_paths};
-pub(crate) use self::error::with_causes;
 pub(crate) use self::heritage::{Heritage, heritage};
 pub(crate) use self::legacy::Delivered;
 pub(crate) use self::origin::Origin;
 pub(crate) use self::process::while_alone;
-pub(crate) use self::record::{CONTROL, Record, Socket};
-
-/// Most descriptors of one message. The kernel takes 253; a receiver's buffer has to be as large.
-const FDS_A_MESSAGE: usize = 64;

@@ -10,12 +10,12 @@ use rustix::net::{AddressFamily, getsockname};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::bridge::{self, Preparation, Replacement};
-use super::channel::Channel;
-use super::error::HandoffError;
-use super::frame::Frame;
 use super::heritage::{Heritage, heritage};
-use super::inbox::Message;
 use super::predecessor::Predecessor;
+use crate::error::HandoffError;
+use crate::link::channel::Channel;
+use crate::link::inbox::Message;
+use crate::protocol::frame::Frame;
 use crate::{HandoffListener, ListenAddr, PeerAddr, Stream, log};
 
 /// Tells the predecessor, with READY, that this process takes connections which are idle there.

@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use super::channel::Channel;
-use super::creator::{Creator, SILENT_END};
-use super::error::HandoffError;
-use super::frame::Frame;
 use super::legacy::{Delivered, Legacy};
 use super::process;
 use super::questions::Questions;
-use super::record::{RELIEVED, WORKER};
 use super::state::InheritedState;
+use crate::error::HandoffError;
+use crate::link::channel::Channel;
+use crate::link::creator::{Creator, SILENT_END};
 use crate::log;
+use crate::protocol::frame::Frame;
+use crate::protocol::record::{RELIEVED, WORKER};
 
 /// The process that started this one and has its listeners.
 #[derive(Debug)]

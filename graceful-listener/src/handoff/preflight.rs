@@ -17,9 +17,9 @@ use tokio::time::{sleep, timeout};
 
 use super::calls::{asked_supervisor, beside, owns};
 use super::contained::contained;
-use super::error::HandoffError;
 use super::plan::{Plan, Veto};
 use super::spawn::{command, program};
+use crate::error::HandoffError;
 
 /// How much of what a check says on standard error goes into the error.
 const TAIL: usize = 1024;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::error::HandoffError;
-use super::life::Life;
-use super::machine::{Action, Event, State};
+use crate::error::HandoffError;
+use crate::link::life::Life;
 use crate::notify::{MainPid, Notify, StandIn};
+use crate::protocol::machine::{Action, Event, State};
 
 #[derive(Debug)]
 struct Process {

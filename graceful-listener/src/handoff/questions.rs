@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::channel::Channel;
-use super::frame::{Frame, Outcome};
+use crate::link::channel::Channel;
+use crate::protocol::frame::{Frame, Outcome};
 
 /// The requests to the supervisor for which no OUTCOME has come.
 #[derive(Debug, Default)]

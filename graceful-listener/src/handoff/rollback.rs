@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::frame::Frame;
-use super::machine::{Action, Event, State};
 use super::process;
 use super::started::Started;
+use crate::protocol::frame::Frame;
+use crate::protocol::machine::{Action, Event, State};
 
 /// From TERM to KILL, and from KILL to giving up on a process that hangs in the kernel.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -10,12 +10,12 @@ use rustix::fs::fstat;
 use rustix::io::fcntl_dupfd_cloexec;
 use tokio::process::Command;
 
-use super::channel::{Channel, Parcel};
-use super::error::HandoffError;
 use super::origin::Origin;
 use super::plan::Plan;
 use super::started::Started;
 use crate::env::{self, ChannelFd};
+use crate::error::HandoffError;
+use crate::link::channel::{Channel, Parcel};
 use crate::notify::{self, Claim, MainPid};
 use crate::sys;
 

@@ -10,11 +10,11 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::channel::Channel;
-use super::error::HandoffError;
-use super::frame::Frame;
-use super::life::Life;
 use super::moving::Moves;
+use crate::error::HandoffError;
+use crate::link::channel::Channel;
+use crate::link::life::Life;
+use crate::protocol::frame::Frame;
 
 /// From the end of the channel to the end of a process that is just ending.
 const END_TO_EXIT: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::contained::contained;
-use super::error::HandoffError;
-use super::frame::{CAP, Frame};
+use crate::error::HandoffError;
+use crate::protocol::frame::{CAP, Frame};
 
 /// What all blobs of one hand-over may have together: it is held in memory on both sides.
 pub(super) const MOST: usize = 16 * 1024 * 1024;

@@ -7,10 +7,10 @@ mod handover;
 use std::process::ExitStatus;
 
 use super::attempt::Attempt;
-use super::error::HandoffError;
-use super::machine::{Event, State};
 use super::origin::Origin;
 use super::plan::Plan;
+use crate::error::HandoffError;
+use crate::protocol::machine::{Event, State};
 
 pub use self::builder::SuccessorBuilder;
 pub use self::handover::Handover;

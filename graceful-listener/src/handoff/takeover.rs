@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use super::control::{TAKEOVER, knock};
-use super::creator::Creator;
-use super::error::HandoffError;
 use super::heritage::{self, GREETING, Heritage, from_environment, inherit};
+use crate::error::HandoffError;
+use crate::link::creator::Creator;
 
 /// Asks the server whose control socket is at `path` to hand over to this process, which anybody
 /// may have started: another container that shares the folder, another unit, a deployment script.

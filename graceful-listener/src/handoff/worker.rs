@@ -13,15 +13,15 @@ use rustix::process::Signal;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::channel::Channel;
-use super::error::HandoffError;
-use super::frame::Frame;
 use super::process;
 use super::questions::RestartRequest;
-use super::record::{RELIEVED, WORKER};
 use super::started::{Heard, Started};
 use super::state::{Arrivals, InheritedState};
 use crate::carried::{Carried, Carry};
+use crate::error::HandoffError;
+use crate::link::channel::Channel;
+use crate::protocol::frame::Frame;
+use crate::protocol::record::{RELIEVED, WORKER};
 use crate::{HandoffFd, HandoffListener, inherited};
 
 /// From the end of a worker to the last of what it said.

@@ -11,8 +11,9 @@ use crate::check::{check, check_udp, close_on_exec, is_only_v6};
 use crate::env::Passed;
 use crate::error::{Kind, ListenError};
 use crate::fault::Fault;
-use crate::handoff::{Delivered, Record, Socket};
+use crate::handoff::Delivered;
 use crate::notify::is_stored;
+use crate::protocol::record::{Record, Socket};
 
 /// A listener or UDP socket that passed all checks.
 #[derive(Debug)]

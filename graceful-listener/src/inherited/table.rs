@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::claim::Candidate;
 use super::entry::{Entry, What};
 use crate::error::{Kind, ListenError};
-use crate::handoff::CONTROL;
 use crate::notify::is_called;
+use crate::protocol::record::CONTROL;
 
 #[derive(Debug)]
 pub(super) struct Table {

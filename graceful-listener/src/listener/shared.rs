@@ -20,7 +20,8 @@ use super::half_open;
 use super::seal;
 use crate::bind::BoundPath;
 use crate::carried::{Carry, Provenance};
-use crate::handoff::{self, Socket};
+use crate::handoff;
+use crate::protocol::record::Socket;
 use crate::reactor::register;
 use crate::{ListenAddr, PeerAddr, Stream, platform};
 

@@ -10,8 +10,9 @@ use tokio::net::UdpSocket;
 use tokio::task::coop::consume_budget;
 
 use crate::carried::Carry;
-use crate::handoff::{self, Origin, Socket};
+use crate::handoff::{self, Origin};
 use crate::listener::Gate;
+use crate::protocol::record::Socket;
 
 #[derive(Debug)]
 pub(crate) struct Shared {

@@ -7,15 +7,15 @@ use rustix::process::getpid;
 use tokio::time::sleep_until;
 
 use super::Attempt;
+use crate::error::HandoffError;
 use crate::handoff::candidate::Candidate;
-use crate::handoff::error::HandoffError;
-use crate::handoff::frame::Frame;
 use crate::handoff::introduction::agree;
-use crate::handoff::machine::{Event, State};
 use crate::handoff::preflight;
 use crate::handoff::spawn::spawn;
 use crate::handoff::started::Heard;
 use crate::handoff::state;
+use crate::protocol::frame::Frame;
+use crate::protocol::machine::{Event, State};
 
 impl Attempt {
     /// Does the work of a state until something happens in it. Cancel safe.

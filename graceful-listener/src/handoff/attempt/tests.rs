@@ -8,10 +8,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
 use super::*;
-use crate::handoff::channel::Channel;
-use crate::handoff::frame::{Hello, VERSIONS};
 use crate::handoff::preflight;
-use crate::handoff::record::Socket;
+use crate::link::channel::Channel;
+use crate::protocol::frame::{Hello, VERSIONS};
+use crate::protocol::record::Socket;
 
 /// An attempt that has nothing to do with the machine of this process.
 fn imagined(ready_timeout: Duration) -> Attempt {

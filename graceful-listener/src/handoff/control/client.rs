@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::handoff::channel::Channel;
-use crate::handoff::error::HandoffError;
-use crate::handoff::frame::Frame;
+use crate::error::HandoffError;
 use crate::handoff::introduction::{agree, hello};
+use crate::link::channel::Channel;
+use crate::protocol::frame::Frame;
 
 /// Between attempts to connect to a server whose queue is full.
 const RETRY: Duration = Duration::from_millis(20);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::handoff::candidate::Candidate;
-use crate::handoff::channel::Channel;
-use crate::handoff::frame::Frame;
+use crate::link::channel::Channel;
+use crate::protocol::frame::Frame;
 
 /// What somebody asks for at a [`ControlSocket`](crate::ControlSocket).
 #[derive(Debug)]

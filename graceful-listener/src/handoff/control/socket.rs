@@ -16,15 +16,15 @@ use tokio::time::{Instant, sleep, timeout};
 use super::TAKEOVER;
 use super::request::{ControlCommand, ControlRequest};
 use crate::bind::{BoundPath, Identity};
+use crate::error::HandoffError;
 use crate::error::ListenError;
 use crate::handoff::calls::generation;
 use crate::handoff::candidate::Candidate;
-use crate::handoff::channel::Channel;
-use crate::handoff::error::HandoffError;
-use crate::handoff::frame::{Frame, Hello};
 use crate::handoff::introduction::{agree, hello};
-use crate::handoff::record::CONTROL;
 use crate::inherited::{self, What};
+use crate::link::channel::Channel;
+use crate::protocol::frame::{Frame, Hello};
+use crate::protocol::record::CONTROL;
 use crate::{HandoffListener, ListenAddr, Stream, log};
 
 /// Nobody else's business.

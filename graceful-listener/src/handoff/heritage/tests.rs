@@ -1,7 +1,7 @@
 //! Greetings of imagined predecessors, over a real channel.
 
 use super::*;
-use crate::handoff::frame::{Hello, VERSIONS};
+use crate::protocol::frame::{Hello, VERSIONS};
 
 /// A channel to which an imagined predecessor sent `frames`, and its end.
 fn after(frames: &[Frame]) -> (Channel, Channel) {

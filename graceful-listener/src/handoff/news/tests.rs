@@ -3,9 +3,9 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::handoff::creator::Creator;
 use crate::handoff::legacy::{Delivered, Legacy};
-use crate::handoff::record::{Record, Socket};
+use crate::link::creator::Creator;
+use crate::protocol::record::{Record, Socket};
 
 /// A process that has committed, which had one listener.
 fn imagined(listener: &HandoffListener) -> (Predecessor, Channel) {

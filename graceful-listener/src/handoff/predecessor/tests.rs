@@ -4,7 +4,7 @@ use std::task::{Context, Waker};
 
 use super::*;
 use crate::News;
-use crate::handoff::record::{Record, Socket};
+use crate::protocol::record::{Record, Socket};
 
 /// A predecessor that is only a channel.
 fn imagined() -> (Predecessor, Channel) {

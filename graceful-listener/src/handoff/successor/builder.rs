@@ -8,16 +8,16 @@ use std::time::Duration;
 use super::Successor;
 use crate::HandoffListener;
 use crate::carried::Carried;
+use crate::error::HandoffError;
 use crate::handoff::attempt::Attempt;
 use crate::handoff::candidate::Candidate;
-use crate::handoff::error::HandoffError;
 use crate::handoff::exec::exec;
-use crate::handoff::machine::State;
 use crate::handoff::plan::{Plan, Veto};
 use crate::handoff::preflight;
-use crate::handoff::record::CONTROL;
 use crate::handoff::state::Source;
 use crate::handoff::worker::Worker;
+use crate::protocol::machine::State;
+use crate::protocol::record::CONTROL;
 
 /// How to start the next process.
 ///

@@ -4,13 +4,13 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::error::HandoffError;
 use crate::handoff::attempt::Attempt;
-use crate::handoff::error::HandoffError;
-use crate::handoff::frame::Frame;
-use crate::handoff::machine::Event;
 use crate::handoff::moving::Mover;
 use crate::handoff::started::Started;
 use crate::handoff::worker::Worker;
+use crate::protocol::frame::Frame;
+use crate::protocol::machine::Event;
 
 /// A hand-over that is done: the successor serves, and this process finishes what it has.
 ///

@@ -6,22 +6,22 @@ use std::os::fd::{AsFd, OwnedFd};
 /// The old process, if it can be watched: it started this process on a system with pidfds, and is in a PID namespace that
 /// is visible here. Otherwise the end of the channel counts as its end.
 #[derive(Debug, Default)]
-pub(super) struct Creator(Option<OwnedFd>);
+pub(crate) struct Creator(Option<OwnedFd>);
 
 /// Why a process must not serve whose predecessor has closed the channel and is not dead.
-pub(super) const SILENT_END: &str =
+pub(crate) const SILENT_END: &str =
     "the old process has closed the channel without COMMIT and still runs; it serves on";
 
 impl Creator {
     /// The channel has to be one end of a socketpair: only there does SO_PEERCRED name the process that created it.
     /// Where it names this process, that has executed itself anew.
-    pub(super) fn of(channel: impl AsFd) -> Self {
+    pub(crate) fn of(channel: impl AsFd) -> Self {
         Self(platform::watch(channel))
     }
 
     /// Whether the old process still runs, although it has closed the channel. A process that is ending closes its
     /// descriptors first; so this blocks the thread until it has ended, five seconds at most.
-    pub(super) fn lives(&self) -> bool {
+    pub(crate) fn lives(&self) -> bool {
         self.0
             .as_ref()
             .is_some_and(|pidfd| !platform::has_ended(pidfd))
@@ -42,14 +42,14 @@ mod platform {
         tv_nsec: 0,
     };
 
-    pub(super) fn watch(channel: impl AsFd) -> Option<OwnedFd> {
+    pub(crate) fn watch(channel: impl AsFd) -> Option<OwnedFd> {
         let pid = sys::peer(channel)?;
         let another = pid != getpid();
         another.then(|| pidfd_open(pid, PidfdFlags::empty()).ok())?
     }
 
     /// A pidfd is readable once its process has ended. pidfd_open(2)
-    pub(super) fn has_ended(pidfd: &OwnedFd) -> bool {
+    pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
         let mut ended = [PollFd::new(pidfd, PollFlags::IN)];
         !matches!(
             retry_on_intr(|| poll(&mut ended, Some(&END_TO_EXIT))),
@@ -62,11 +62,11 @@ mod platform {
 mod platform {
     use super::*;
 
-    pub(super) fn watch(_channel: impl AsFd) -> Option<OwnedFd> {
+    pub(crate) fn watch(_channel: impl AsFd) -> Option<OwnedFd> {
         None
     }
 
-    pub(super) fn has_ended(_pidfd: &OwnedFd) -> bool {
+    pub(crate) fn has_ended(_pidfd: &OwnedFd) -> bool {
         true
     }
 }

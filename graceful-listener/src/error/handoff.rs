@@ -201,22 +201,22 @@ impl HandoffError {
         }
     }
 
-    pub(super) fn aborted(reason: impl Into<String>) -> Self {
+    pub(crate) fn aborted(reason: impl Into<String>) -> Self {
         Self::new(Kind::Aborted {
             reason: reason.into(),
         })
     }
 
-    pub(super) fn bad_state(name: &str, why: String) -> Self {
+    pub(crate) fn bad_state(name: &str, why: String) -> Self {
         let name = name.to_owned();
         Self::new(Kind::BadState { name, why })
     }
 
-    pub(super) fn busy() -> Self {
+    pub(crate) fn busy() -> Self {
         Self::new(Kind::Busy)
     }
 
-    pub(super) fn check_failed(program: &Path, status: Option<ExitStatus>, said: &[u8]) -> Self {
+    pub(crate) fn check_failed(program: &Path, status: Option<ExitStatus>, said: &[u8]) -> Self {
         let said = String::from_utf8_lossy(said);
         let said: Vec<_> = said.lines().map(str::trim).collect();
         Self::new(Kind::CheckFailed {
@@ -226,84 +226,84 @@ impl HandoffError {
         })
     }
 
-    pub(super) fn exited(pid: u32, status: Option<ExitStatus>) -> Self {
+    pub(crate) fn exited(pid: u32, status: Option<ExitStatus>) -> Self {
         Self::new(Kind::Exited { pid, status })
     }
 
-    pub(super) fn failed(reason: String) -> Self {
+    pub(crate) fn failed(reason: String) -> Self {
         Self::new(Kind::Failed { reason })
     }
 
-    pub(super) fn handed_over(pid: u32) -> Self {
+    pub(crate) fn handed_over(pid: u32) -> Self {
         Self::new(Kind::HandedOver { pid })
     }
 
-    pub(super) fn io(step: &'static str, cause: io::Error) -> Self {
+    pub(crate) fn io(step: &'static str, cause: io::Error) -> Self {
         Self::new(Kind::Io { step, cause })
     }
 
-    pub(super) fn no_answer(after: Duration) -> Self {
+    pub(crate) fn no_answer(after: Duration) -> Self {
         Self::new(Kind::NoAnswer { after })
     }
 
-    pub(super) fn nobody_there(path: PathBuf) -> Self {
+    pub(crate) fn nobody_there(path: PathBuf) -> Self {
         Self::new(Kind::NobodyThere { path })
     }
 
-    pub(super) fn nothing_claimed() -> Self {
+    pub(crate) fn nothing_claimed() -> Self {
         Self::new(Kind::NothingClaimed)
     }
 
-    pub(super) fn not_replaced(reason: String) -> Self {
+    pub(crate) fn not_replaced(reason: String) -> Self {
         Self::new(Kind::NotReplaced { reason })
     }
 
     /// `beside` is the predecessor that serves as well.
-    pub(super) fn not_serving(beside: Option<u32>) -> Self {
+    pub(crate) fn not_serving(beside: Option<u32>) -> Self {
         Self::new(Kind::NotServing { beside })
     }
 
-    pub(super) fn protocol(what: impl Into<String>) -> Self {
+    pub(crate) fn protocol(what: impl Into<String>) -> Self {
         Self::new(Kind::Protocol { what: what.into() })
     }
 
-    pub(super) fn silent_predecessor() -> Self {
+    pub(crate) fn silent_predecessor() -> Self {
         Self::new(Kind::SilentPredecessor)
     }
 
-    pub(super) fn spawn_failed(program: PathBuf, cause: io::Error) -> Self {
+    pub(crate) fn spawn_failed(program: PathBuf, cause: io::Error) -> Self {
         Self::new(Kind::SpawnFailed { program, cause })
     }
 
-    pub(super) fn supervised() -> Self {
+    pub(crate) fn supervised() -> Self {
         Self::new(Kind::Supervised)
     }
 
-    pub(super) fn timed_out(pid: u32, after: Duration) -> Self {
+    pub(crate) fn timed_out(pid: u32, after: Duration) -> Self {
         Self::new(Kind::TimedOut { pid, after })
     }
 
-    pub(super) fn too_late() -> Self {
+    pub(crate) fn too_late() -> Self {
         Self::new(Kind::TooLate)
     }
 
-    pub(super) fn unknown_program(arg0: String) -> Self {
+    pub(crate) fn unknown_program(arg0: String) -> Self {
         Self::new(Kind::UnknownProgram { arg0 })
     }
 
-    pub(super) fn vetoed(reason: String) -> Self {
+    pub(crate) fn vetoed(reason: String) -> Self {
         Self::new(Kind::Vetoed { reason })
     }
 
     /// The reason as it was given, or all that is to be said.
-    pub(super) fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         match &*self.0 {
             Kind::Vetoed { reason } => reason.clone(),
             _ => self.to_string(),
         }
     }
 
-    pub(super) fn would_kill_container() -> Self {
+    pub(crate) fn would_kill_container() -> Self {
         Self::new(Kind::WouldKillContainer)
     }
 }

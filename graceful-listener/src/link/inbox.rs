@@ -8,27 +8,27 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, recvmsg};
 
-use super::FDS_A_MESSAGE;
-use super::error::HandoffError;
-use super::frame::{CAP, Frame, HEADER};
+use crate::error::HandoffError;
+use crate::link::FDS_A_MESSAGE;
 use crate::platform::{RECV, close_on_exec};
+use crate::protocol::frame::{CAP, Frame, HEADER};
 
 /// A frame with the descriptors it names.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) frame: Frame,
-    pub(super) fds: Vec<OwnedFd>,
+pub(crate) struct Message {
+    pub(crate) frame: Frame,
+    pub(crate) fds: Vec<OwnedFd>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     bytes: Vec<u8>,
     /// In the order of their frames. Nothing stands for those of one message that the kernel closed.
     fds: VecDeque<Option<OwnedFd>>,
 }
 
 /// What one look at the socket brought.
-pub(super) enum Filled {
+pub(crate) enum Filled {
     Some,
     /// The other side is gone, and all it sent has been read.
     End,
@@ -37,7 +37,7 @@ pub(super) enum Filled {
 
 impl Inbox {
     /// The frames that are complete, left where they are.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = Frame> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Frame> {
         let mut rest = &self.bytes[..];
         std::iter::from_fn(move || {
             let (header, after) = rest.split_first_chunk::<HEADER>()?;
@@ -49,7 +49,7 @@ impl Inbox {
     }
 
     /// Takes the next frame, if it is complete.
-    pub(super) fn pop(&mut self) -> Result<Option<Message>, HandoffError> {
+    pub(crate) fn pop(&mut self) -> Result<Option<Message>, HandoffError> {
         let Some((header, rest)) = self.bytes.split_first_chunk::<HEADER>() else {
             return self.nothing_left();
         };
@@ -91,7 +91,7 @@ impl Inbox {
     ///
     /// MSG_CTRUNC says that the kernel closed some of them because the process may have no more
     /// open. Of the messages that carry descriptors one comes at a time.
-    pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> Result<Filled, HandoffError> {
+    pub(crate) fn fill(&mut self, socket: BorrowedFd<'_>) -> Result<Filled, HandoffError> {
         let mut bytes = [0; 8192];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_A_MESSAGE))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -133,7 +133,7 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handoff::record::{Record, Socket};
+    use crate::protocol::record::{Record, Socket};
 
     fn inbox(frame: &Frame, fds: impl IntoIterator<Item = Option<OwnedFd>>) -> Inbox {
         Inbox {

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::bind::Identity;
-use crate::handoff::record::Socket;
+use crate::protocol::record::Socket;
 
 fn hello(min: u16, max: u16) -> Hello {
     Hello {

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, sendmsg};
 
-use super::FDS_A_MESSAGE;
-use super::frame::Frame;
+use crate::link::FDS_A_MESSAGE;
 use crate::platform::SEND;
+use crate::protocol::frame::Frame;
 
 #[derive(Debug, Default)]
-pub(super) struct Outbox(VecDeque<Outgoing>);
+pub(crate) struct Outbox(VecDeque<Outgoing>);
 
 #[derive(Debug)]
 struct Outgoing {
@@ -25,7 +25,7 @@ struct Outgoing {
 }
 
 impl Outbox {
-    pub(super) fn push(&mut self, frame: &Frame, fds: Vec<Arc<OwnedFd>>) {
+    pub(crate) fn push(&mut self, frame: &Frame, fds: Vec<Arc<OwnedFd>>) {
         self.0.push_back(Outgoing {
             bytes: frame.encode(),
             sent: 0,
@@ -34,7 +34,7 @@ impl Outbox {
     }
 
     /// Sends what there is room for; returns whether nothing is left to send.
-    pub(super) fn flush(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
+    pub(crate) fn flush(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
         while let Some(next) = self.0.front_mut() {
             match next.send(socket) {
                 Ok(()) if next.sent == next.bytes.len() => _ = self.0.pop_front(),

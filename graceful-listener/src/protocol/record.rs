@@ -10,10 +10,10 @@ use crate::bind::Identity;
 /// The control socket's name among the listeners. `from_env` without a name does not mean it.
 pub(crate) const CONTROL: &str = "control@graceful";
 /// The prefix of the names of channels to workers, when a supervisor executes itself anew.
-pub(super) const WORKER: &str = "graceful-worker";
+pub(crate) const WORKER: &str = "graceful-worker";
 /// The channel to the worker that is relieved. It is delivered behind all listeners. A process of an older release closes
 /// it with the listeners that it does not claim.
-pub(super) const RELIEVED: &str = "graceful-relieved";
+pub(crate) const RELIEVED: &str = "graceful-relieved";
 
 /// What it is. In a frame: 1 TCP, 2 Unix, 3 UDP, 4 any descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Whether clients come to it.
-    pub(super) fn serves(&self) -> bool {
+    pub(crate) fn serves(&self) -> bool {
         let socket = matches!(
             self.socket,
             Socket::Tcp(_) | Socket::Unix { .. } | Socket::Udp(_)
@@ -53,7 +53,7 @@ impl Record {
         socket && self.name != CONTROL
     }
 
-    pub(super) fn write(&self, w: &mut Writer) {
+    pub(crate) fn write(&self, w: &mut Writer) {
         w.bytes(self.name.as_bytes()).u32(self.index);
         match &self.socket {
             Socket::Tcp(addr) => w.u8(1).bytes(addr.to_string().as_bytes()),
@@ -72,7 +72,7 @@ impl Record {
             .u64(identity.ino);
     }
 
-    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         let (name, index) = (r.string()?, r.u32()?);
         let (kind, address) = (r.u8()?, r.bytes()?);
         let ours = r.u8()? != 0;
@@ -98,7 +98,7 @@ impl Record {
     }
 
     /// How many bytes it takes in a frame.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let mut writer = Writer::default();
         self.write(&mut writer);
         writer.0.len()

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::bind::Identity;
-use crate::handoff::record::Socket;
+use crate::protocol::record::Socket;
 
 const KEPT: &str = include_str!("../../../tests/version1.txt");
 

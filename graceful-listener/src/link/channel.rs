@@ -12,10 +12,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::io::Interest;
 
-use super::error::HandoffError;
-use super::frame::{CAP, Frame};
 use super::inbox::{Filled, Inbox, Message};
 use super::outbox::Outbox;
+use crate::error::HandoffError;
+use crate::protocol::frame::{CAP, Frame};
 use crate::reactor::register;
 
 /// Reads of a look at what waits, of 8 KiB each.
@@ -23,10 +23,10 @@ const MOST_WAITING: usize = 64;
 const EITHER: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// A frame with the descriptors that go with it.
-pub(super) type Parcel = (Frame, Vec<Arc<OwnedFd>>);
+pub(crate) type Parcel = (Frame, Vec<Arc<OwnedFd>>);
 
 #[derive(Debug)]
-pub(super) struct Channel {
+pub(crate) struct Channel {
     socket: OwnedFd,
     outbox: Mutex<Outbox>,
     /// One reader at a time.
@@ -35,7 +35,7 @@ pub(super) struct Channel {
 
 impl Channel {
     /// Wraps one end, which has to be non-blocking and close-on-exec.
-    pub(super) fn new(socket: OwnedFd) -> Self {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
             outbox: Mutex::default(),
@@ -44,7 +44,7 @@ impl Channel {
     }
 
     /// A channel and the end for the other process.
-    pub(super) fn pair() -> std::io::Result<(Self, OwnedFd)> {
+    pub(crate) fn pair() -> std::io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
@@ -53,7 +53,7 @@ impl Channel {
 
     /// Sends a frame, or as much of it as there is room for: the rest goes with the next `post`
     /// or while `recv` waits. Returns whether all is sent.
-    pub(super) fn post(&self, frame: &Frame, fds: Vec<Arc<OwnedFd>>) -> Result<bool, HandoffError> {
+    pub(crate) fn post(&self, frame: &Frame, fds: Vec<Arc<OwnedFd>>) -> Result<bool, HandoffError> {
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
         outbox.push(frame, fds);
         outbox
@@ -63,7 +63,7 @@ impl Channel {
 
     /// Says of which listeners the other side is, or will be, the last to have them. What does not fit is left out: not to
     /// know is safe.
-    pub(super) fn say_sole(&self, mut names: Vec<String>) {
+    pub(crate) fn say_sole(&self, mut names: Vec<String>) {
         let mut left = CAP;
         names.retain(|name| {
             left = left.saturating_sub(name.len() + 8);
@@ -75,7 +75,7 @@ impl Channel {
     }
 
     /// Sends frames in their order. If nobody takes them, whoever waits for an answer finds out why.
-    pub(super) fn post_all(&self, parcels: &[Parcel]) {
+    pub(crate) fn post_all(&self, parcels: &[Parcel]) {
         for (frame, fds) in parcels {
             let _ = self.post(frame, fds.clone());
         }
@@ -83,7 +83,7 @@ impl Channel {
 
     /// Waits for the next frame; nothing when the other side is gone. Waits without bound.
     /// Cancel safe: what has been read or sent in part is kept.
-    pub(super) async fn recv(&self) -> Result<Option<Message>, HandoffError> {
+    pub(crate) async fn recv(&self) -> Result<Option<Message>, HandoffError> {
         let mut inbox = self.inbox.lock().await;
         let watched = |error| HandoffError::io("watch the channel", error);
         // Registered for this wait only: the process may outlive the runtime it started with.
@@ -106,7 +106,7 @@ impl Channel {
     }
 
     /// The same for the synchronous start of a successor, until `deadline`.
-    pub(super) fn recv_until(&self, deadline: Instant) -> Result<Option<Message>, HandoffError> {
+    pub(crate) fn recv_until(&self, deadline: Instant) -> Result<Option<Message>, HandoffError> {
         let busy = |_| HandoffError::protocol("the channel is being read already");
         let mut inbox = self.inbox.try_lock().map_err(busy)?;
         loop {
@@ -121,14 +121,14 @@ impl Channel {
     }
 
     /// Says that somebody else has them as well.
-    pub(super) fn say_sole_of_none(&self) {
+    pub(crate) fn say_sole_of_none(&self) {
         let names = Vec::new();
         let _ = self.post(&Frame::Sole { names }, Vec::new());
     }
 
     /// The frames that have come and have not been received, which they still are to be. None while somebody
     /// receives, who then has them.
-    pub(super) fn waiting(&self) -> Vec<Frame> {
+    pub(crate) fn waiting(&self) -> Vec<Frame> {
         let Ok(mut inbox) = self.inbox.try_lock() else {
             return Vec::new();
         };
@@ -149,14 +149,14 @@ impl Channel {
     }
 
     /// Whether there is something that has not been read, if only the end.
-    pub(super) fn has_unread(&self) -> bool {
+    pub(crate) fn has_unread(&self) -> bool {
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
         let now = Timespec::default();
         poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
     /// Whether the other side is gone, read or not: poll(2) says so of a socket whose peer closed.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         let mut fds = [PollFd::new(&self.socket, PollFlags::empty())];
         let now = Timespec::default();
         poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::HUP)

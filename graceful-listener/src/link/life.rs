@@ -14,7 +14,7 @@ use tokio::process::Child;
 use tokio::time::sleep;
 
 #[derive(Debug)]
-pub(super) enum Life {
+pub(crate) enum Life {
     Child(Child),
     /// A child of this process from before it executed itself anew.
     Adopted(Adopted),
@@ -25,21 +25,21 @@ pub(super) enum Life {
 }
 
 impl Life {
-    pub(super) fn of_stranger(pid: u32) -> Self {
+    pub(crate) fn of_stranger(pid: u32) -> Self {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         Self::Stranger(pid.and_then(platform::watch))
     }
 
     /// The process `pid` if it has the socket `inode` open. A PID alone proves nothing: the process that sent it may
     /// be in another PID namespace.
-    pub(super) fn of_launched(pid: u32, inode: u64) -> Option<Self> {
+    pub(crate) fn of_launched(pid: u32, inode: u64) -> Option<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
         let pidfd = platform::watch(pid)?;
         has_socket(pid, inode).then_some(Self::Launched(pidfd))
     }
 
     /// A process that was a child of this one before an exec, and so still is.
-    pub(super) fn of_adopted(pid: u32) -> Option<Self> {
+    pub(crate) fn of_adopted(pid: u32) -> Option<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
         let pidfd = platform::watch(pid);
         let status = None;
@@ -47,13 +47,13 @@ impl Life {
     }
 
     /// Whether this process started it, through a launcher perhaps, and may end it.
-    pub(super) fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         !matches!(self, Self::Stranger(_))
     }
 
     /// Waits for the end, without bound; for ever, if it is one that cannot be seen. How a process
     /// ended that is not our child only its parent learns. Cancel safe.
-    pub(super) async fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) async fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         match self {
             Self::Child(child) => child.wait().await.map(Some),
             Self::Adopted(child) => child.wait().await.map(Some),
@@ -66,7 +66,7 @@ impl Life {
     }
 
     /// The exit status of a child that has ended.
-    pub(super) fn try_ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn try_ended(&mut self) -> Option<ExitStatus> {
         match self {
             Self::Child(child) => child.try_wait().ok().flatten(),
             Self::Adopted(child) => child.try_wait().ok().flatten(),
@@ -75,12 +75,12 @@ impl Life {
     }
 
     /// SIGTERM. The number is a child's own until it is reaped, and that only we do.
-    pub(super) fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
     /// Any signal, to a process that is ours.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = match self {
             Self::Launched(pidfd) => return platform::signal(pidfd, signal),
             Self::Child(child) => child
@@ -95,7 +95,7 @@ impl Life {
     }
 
     /// SIGKILL. A stranger is whoever started it to end.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);
     }
 }
@@ -110,7 +110,7 @@ fn has_socket(pid: Pid, inode: u64) -> bool {
 
 /// What is known of a child that no `Child` stands for.
 #[derive(Debug)]
-pub(super) struct Adopted {
+pub(crate) struct Adopted {
     pid: Pid,
     pidfd: Option<AsyncFd<OwnedFd>>,
     /// Once it is reaped, and its number may be somebody else's.
@@ -151,12 +151,12 @@ mod platform {
     use crate::reactor::register;
 
     /// pidfd_open(2): readable once the process has ended, whatever becomes of its number.
-    pub(super) fn watch(pid: Pid) -> Option<AsyncFd<OwnedFd>> {
+    pub(crate) fn watch(pid: Pid) -> Option<AsyncFd<OwnedFd>> {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         register(pidfd, Interest::READABLE).ok()
     }
 
-    pub(super) fn signal(pidfd: &AsyncFd<OwnedFd>, signal: Signal) {
+    pub(crate) fn signal(pidfd: &AsyncFd<OwnedFd>, signal: Signal) {
         let _ = pidfd_send_signal(pidfd.get_ref(), signal);
     }
 }
@@ -165,9 +165,9 @@ mod platform {
 mod platform {
     use super::*;
 
-    pub(super) fn watch(_pid: Pid) -> Option<AsyncFd<OwnedFd>> {
+    pub(crate) fn watch(_pid: Pid) -> Option<AsyncFd<OwnedFd>> {
         None
     }
 
-    pub(super) fn signal(_pidfd: &AsyncFd<OwnedFd>, _signal: Signal) {}
+    pub(crate) fn signal(_pidfd: &AsyncFd<OwnedFd>, _signal: Signal) {}
 }

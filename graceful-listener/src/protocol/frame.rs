@@ -41,11 +41,11 @@ use super::codec::{Malformed, Reader, Writer};
 use super::record::Record;
 
 /// The versions this release speaks.
-pub(super) const VERSIONS: (u16, u16) = (1, 1);
+pub(crate) const VERSIONS: (u16, u16) = (1, 1);
 /// Longest payload.
-pub(super) const CAP: usize = 64 * 1024;
+pub(crate) const CAP: usize = 64 * 1024;
 /// Bytes before the payload.
-pub(super) const HEADER: usize = 5;
+pub(crate) const HEADER: usize = 5;
 /// Types from here on may be skipped by whoever does not know them.
 const SKIPPABLE: u8 = 0x80;
 const LEAVE: u8 = 0x80;
@@ -58,15 +58,15 @@ const RELIEF: u8 = 0x86;
 const SOLE: u8 = 0x87;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hello {
-    pub(super) versions: (u16, u16),
-    pub(super) pid: u32,
-    pub(super) generation: u32,
+pub(crate) struct Hello {
+    pub(crate) versions: (u16, u16),
+    pub(crate) pid: u32,
+    pub(crate) generation: u32,
 }
 
 /// What becomes of a restart that a worker has asked its supervisor for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// The question has been heard, and is answered.
     Heard,
     /// This process serves in the worker's place.
@@ -75,7 +75,7 @@ pub(super) enum Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     Hello(Hello),
     Listeners {
         total: u32,
@@ -155,7 +155,7 @@ pub(super) enum Frame {
 
 impl Hello {
     /// The version to speak with `peer`, if there is one.
-    pub(super) fn common(&self, peer: &Self) -> Option<u16> {
+    pub(crate) fn common(&self, peer: &Self) -> Option<u16> {
         let highest = self.versions.1.min(peer.versions.1);
         (highest >= self.versions.0.max(peer.versions.0)).then_some(highest)
     }
@@ -163,7 +163,7 @@ impl Hello {
 
 impl Frame {
     /// How many descriptors come with the frame.
-    pub(super) fn fds(&self) -> usize {
+    pub(crate) fn fds(&self) -> usize {
         match self {
             Self::Listeners { records, .. } => records.len(),
             Self::Conn { .. } | Self::Bridge { .. } => 1,
@@ -172,7 +172,7 @@ impl Frame {
     }
 
     /// The frame as bytes, header included.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut payload = Writer::default();
         self.write(&mut payload);
         let mut frame = Writer(Vec::with_capacity(HEADER + payload.0.len()));
@@ -184,7 +184,7 @@ impl Frame {
     }
 
     /// Reads a payload of the type `kind`.
-    pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(kind: u8, payload: &[u8]) -> Result<Self, Malformed> {
         let mut r = Reader(payload);
         Ok(match kind {
             1 => Self::Hello(Hello {
@@ -265,7 +265,7 @@ impl Frame {
     }
 
     /// Its type, as a number.
-    pub(super) fn kind(&self) -> u8 {
+    pub(crate) fn kind(&self) -> u8 {
         match self {
             Self::Hello(_) => 1,
             Self::Listeners { .. } => 2,

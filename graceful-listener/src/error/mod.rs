@@ -1,13 +1,17 @@
 //! Why there is no listener: one opaque error with a predicate for each cause.
 
+mod handoff;
+
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use self::handoff::with_causes;
 use crate::fault::Fault;
-use crate::handoff::{HandoffError, with_causes};
+
+pub use self::handoff::HandoffError;
 
 /// Why a listener could not be had.
 ///

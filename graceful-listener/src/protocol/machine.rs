@@ -15,7 +15,7 @@
 
 /// Where the process is. `process` holds the one there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// No successor.
     Running,
     /// Asking whether a successor makes sense at all.
@@ -46,7 +46,7 @@ pub(super) enum State {
 
 /// What happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// Somebody wants a successor.
     Trigger,
     /// The preflight found nothing against it.
@@ -84,7 +84,7 @@ pub(super) enum Event {
 
 /// What to do about it, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// Answer the trigger: an attempt is under way.
     RefuseBusy,
     /// Answer the trigger: the successor is the one to ask.
@@ -113,7 +113,7 @@ pub(super) enum Action {
 
 impl State {
     /// What follows. An event that means nothing in a state (it came late) changes nothing.
-    pub(super) fn on(self, event: Event) -> (Self, &'static [Action]) {
+    pub(crate) fn on(self, event: Event) -> (Self, &'static [Action]) {
         use {Action as A, Event as E};
         match (self, event) {
             (Self::Running, E::Trigger) => (Self::Preflight, &[]),
@@ -167,7 +167,7 @@ impl State {
     }
 
     /// Whether it is settled who may accept: no COMMIT or BESIDE can follow without another trigger.
-    pub(super) fn is_settled(self) -> bool {
+    pub(crate) fn is_settled(self) -> bool {
         matches!(
             self,
             Self::Running | Self::Withdrawing | Self::Draining | Self::RollingBack | Self::Killing
@@ -175,7 +175,7 @@ impl State {
     }
 
     /// Whether nothing happens from here on until the caller decides.
-    pub(super) fn rests(self) -> bool {
+    pub(crate) fn rests(self) -> bool {
         matches!(
             self,
             Self::Running | Self::Ready | Self::Beside | Self::Draining
