@@ -5,7 +5,10 @@ use std::io;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 
-use crate::{HandoffListener, PeerAddr, Stream, backoff};
+use crate::backoff;
+use crate::listener::HandoffListener;
+use crate::peer::PeerAddr;
+use crate::stream::Stream;
 
 /// Accepts for [`axum::serve`](axum::serve()), where accepting cannot fail: errors of one
 /// connection are passed over, a lack of descriptors or memory is waited out, from 10 ms to one

@@ -3,7 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use crate::{HandoffListener, PeerAddr, Stream};
+use crate::listener::HandoffListener;
+use crate::peer::PeerAddr;
+use crate::stream::Stream;
 
 const FIRST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(1);

@@ -4,8 +4,9 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use crate::addr::ListenAddr;
 use crate::env::{Foreign, LONGEST_NAME, Me, VARIABLES, Variables};
-use crate::{ListenAddr, UdpAddr};
+use crate::udp::UdpAddr;
 
 pub use crate::protocol::frame::fuzz_frame as frame;
 

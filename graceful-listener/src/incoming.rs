@@ -5,7 +5,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::{HandoffListener, PeerAddr, Stream, backoff};
+use crate::backoff;
+use crate::listener::HandoffListener;
+use crate::peer::PeerAddr;
+use crate::stream::Stream;
 
 /// The connections of a listener, from [`HandoffListener::incoming`]. It never ends.
 ///

@@ -2,13 +2,14 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
+use crate::addr::ListenAddr;
 use crate::bind::{self, Bound, SocketOptions};
 use crate::carried::Provenance;
 use crate::check::check;
 use crate::env::LONGEST_NAME;
 use crate::error::{Kind, ListenError};
 use crate::inherited::{self, Offer, What, numbers};
-use crate::{HandoffListener, ListenAddr};
+use crate::listener::HandoffListener;
 
 /// Options of a listener, from [`HandoffListener::options`].
 ///

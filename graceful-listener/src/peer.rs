@@ -8,7 +8,7 @@ use std::os::unix::net::SocketAddr as UnixAddr;
 
 use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
-use crate::ListenAddr;
+use crate::addr::ListenAddr;
 use crate::platform::abstract_names;
 
 /// The address of the peer of an accepted connection.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::PeerAddr;
+use crate::peer::PeerAddr;
 
 /// A connection that a [`HandoffListener`](crate::HandoffListener) accepted.
 ///

@@ -2,7 +2,7 @@
 
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::Stream;
+use crate::stream::Stream;
 
 /// As for tokio's `TcpStream`, so `Request::remote_addr` works. A client of a Unix socket has no
 /// such address.

@@ -10,11 +10,11 @@ use super::preflight;
 use super::started::Started;
 use super::state;
 use super::successor::{Handover, SuccessorBuilder};
-use crate::HandoffListener;
 use crate::carried::Carried;
 use crate::error::HandoffError;
 use crate::link::channel::Channel;
 use crate::link::inbox::Message;
+use crate::listener::HandoffListener;
 use crate::protocol::frame::Frame;
 
 /// Tells the supervisor, with READY, that this process hands over to the next worker by itself: it hears
@@ -120,7 +120,7 @@ impl Drop for Preparation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Successor;
+    use crate::handoff::Successor;
 
     /// What the supervisor hears.
     async fn answer(prepare: impl FnOnce(Preparation)) -> Vec<Frame> {

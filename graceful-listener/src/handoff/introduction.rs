@@ -75,8 +75,9 @@ fn records_of(listeners: &[Arc<dyn Carry>]) -> impl Iterator<Item = Record> + us
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addr::ListenAddr;
     use crate::carried::Provenance;
-    use crate::{HandoffListener, ListenAddr};
+    use crate::listener::HandoffListener;
 
     /// The records of each LISTENERS frame.
     fn batches(listeners: &[HandoffListener]) -> Vec<Vec<Record>> {

@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 
-use crate::Stream;
 use crate::link::channel::Channel;
 use crate::protocol::frame::Frame;
+use crate::stream::Stream;
 
 /// How many may be on their way at once. The kernel lets no user have more descriptors on their
 /// way than one process may have open, and a dead successor costs no more than these a round trip.

@@ -12,11 +12,15 @@ use tokio::net::{TcpStream, UnixStream};
 use super::bridge::{self, Preparation, Replacement};
 use super::heritage::{Heritage, heritage};
 use super::predecessor::Predecessor;
+use crate::addr::ListenAddr;
 use crate::error::HandoffError;
 use crate::link::channel::Channel;
 use crate::link::inbox::Message;
+use crate::listener::HandoffListener;
+use crate::log;
+use crate::peer::PeerAddr;
 use crate::protocol::frame::Frame;
-use crate::{HandoffListener, ListenAddr, PeerAddr, Stream, log};
+use crate::stream::Stream;
 
 /// Tells the predecessor, with READY, that this process takes connections which are idle there.
 ///

@@ -19,10 +19,12 @@ use super::started::{Heard, Started};
 use super::state::{Arrivals, InheritedState};
 use crate::carried::{Carried, Carry};
 use crate::error::HandoffError;
+use crate::fd::HandoffFd;
+use crate::inherited;
 use crate::link::channel::Channel;
+use crate::listener::HandoffListener;
 use crate::protocol::frame::Frame;
 use crate::protocol::record::{RELIEVED, WORKER};
-use crate::{HandoffFd, HandoffListener, inherited};
 
 /// From the end of a worker to the last of what it said.
 const END_TO_SILENCE: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! Which of the inherited listeners is meant: pure rules over names and addresses.
 
-use crate::ListenAddr;
+use crate::addr::ListenAddr;
 use crate::notify::{is_called, is_stored};
 
 /// The name of a listener whose manager gave it none.

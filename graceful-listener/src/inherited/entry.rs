@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::numbers;
-use crate::ListenAddr;
+use crate::addr::ListenAddr;
 use crate::bind::BoundPath;
 use crate::carried::Provenance;
 use crate::check::{check, check_udp, close_on_exec, is_only_v6};

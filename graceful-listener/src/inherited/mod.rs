@@ -18,11 +18,12 @@ use self::acknowledge::acknowledge;
 use self::claim::{Choice, Wanted, choose};
 use self::entry::Entry;
 use self::table::{Table, candidates, describe, left, select};
+use crate::addr::ListenAddr;
 use crate::env::{Foreign, Me, of_this_process};
 use crate::error::{Kind, ListenError};
 use crate::handoff::{Heritage, heritage};
+use crate::log;
 use crate::notify::stored_as;
-use crate::{ListenAddr, log};
 
 pub(crate) use self::entry::{Offer, What};
 

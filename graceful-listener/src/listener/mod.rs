@@ -13,10 +13,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use crate::addr::ListenAddr;
 use crate::bind::BoundPath;
 use crate::carried::{Carried, Carry, Provenance};
 use crate::handoff::Origin;
-use crate::{ListenAddr, PeerAddr, Stream};
+use crate::peer::PeerAddr;
+use crate::stream::Stream;
 
 pub(crate) use self::gate::Gate;
 pub(crate) use self::shared::Shared;

@@ -18,12 +18,15 @@ use super::gate::Gate;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::half_open;
 use super::seal;
+use crate::addr::ListenAddr;
 use crate::bind::BoundPath;
 use crate::carried::{Carry, Provenance};
 use crate::handoff;
+use crate::peer::PeerAddr;
+use crate::platform;
 use crate::protocol::record::Socket;
 use crate::reactor::register;
-use crate::{ListenAddr, PeerAddr, Stream, platform};
+use crate::stream::Stream;
 
 type Accepted = io::Result<(Stream, PeerAddr)>;
 

@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::ListenOptions;
 use crate::carried::{Carried, Carry};
 use crate::error::ListenError;
+use crate::options::ListenOptions;
 
 pub use self::addr::UdpAddr;
 

@@ -5,11 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use super::{HandoffUdp, Shared, UdpAddr};
+use crate::addr::ListenAddr;
 use crate::bind::bind_udp;
 use crate::check::check_udp;
 use crate::error::{Kind, ListenError};
 use crate::inherited::{self, Offer, What};
-use crate::{ListenAddr, ListenOptions};
+use crate::options::ListenOptions;
 
 /// UDP. Of the options the name, SO_REUSEPORT and IPV6_V6ONLY are for UDP, too.
 impl ListenOptions {

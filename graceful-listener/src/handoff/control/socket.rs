@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::TAKEOVER;
 use super::request::{ControlCommand, ControlRequest};
+use crate::addr::ListenAddr;
 use crate::bind::{BoundPath, Identity};
 use crate::error::HandoffError;
 use crate::error::ListenError;
@@ -23,9 +24,11 @@ use crate::handoff::candidate::Candidate;
 use crate::handoff::introduction::{agree, hello};
 use crate::inherited::{self, What};
 use crate::link::channel::Channel;
+use crate::listener::HandoffListener;
+use crate::log;
 use crate::protocol::frame::{Frame, Hello};
 use crate::protocol::record::CONTROL;
-use crate::{HandoffListener, ListenAddr, Stream, log};
+use crate::stream::Stream;
 
 /// Nobody else's business.
 const MODE: u32 = 0o600;

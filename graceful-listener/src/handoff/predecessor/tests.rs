@@ -3,7 +3,7 @@
 use std::task::{Context, Waker};
 
 use super::*;
-use crate::News;
+use crate::handoff::News;
 use crate::protocol::record::{Record, Socket};
 
 /// A predecessor that is only a channel.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Successor;
-use crate::HandoffListener;
 use crate::carried::Carried;
 use crate::error::HandoffError;
 use crate::handoff::attempt::Attempt;
@@ -16,6 +15,7 @@ use crate::handoff::plan::{Plan, Veto};
 use crate::handoff::preflight;
 use crate::handoff::state::Source;
 use crate::handoff::worker::Worker;
+use crate::listener::HandoffListener;
 use crate::protocol::machine::State;
 use crate::protocol::record::CONTROL;
 
