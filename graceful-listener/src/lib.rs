@@ -11,6 +11,7 @@ mod backoff;
 mod bind;
 mod carried;
 mod check;
+mod control;
 mod env;
 mod error;
 mod fault;
@@ -38,14 +39,15 @@ mod udp;
 
 pub use self::addr::ListenAddr;
 pub use self::carried::Carried;
+pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command, take_over};
 pub use self::error::{HandoffError, ListenError};
 pub use self::fd::HandoffFd;
 pub use self::handoff::{
-    Beside, Candidate, ControlCommand, ControlRequest, ControlSocket, Handover, InheritedState,
-    Moved, Mover, Moving, News, Preparation, Replacement, RestartRequest, Successor,
-    SuccessorBuilder, Turn, Worker, WorkerNews, ask_supervisor, command, decline,
-    expect_replacement, extend, generation, hurry, inherited_state, is_beside, is_worker, leave,
-    news, ready, reclaimed, reparented, take_connections, take_over, tell_supervisor,
+    Beside, Candidate, Handover, InheritedState, Moved, Mover, Moving, News, Preparation,
+    Replacement, RestartRequest, Successor, SuccessorBuilder, Turn, Worker, WorkerNews,
+    ask_supervisor, decline, expect_replacement, extend, generation, hurry, inherited_state,
+    is_beside, is_worker, leave, news, ready, reclaimed, reparented, take_connections,
+    tell_supervisor,
 };
 pub use self::incoming::Incoming;
 pub use self::inherited::unclaimed;

@@ -21,7 +21,7 @@ pub struct Candidate {
 
 impl Candidate {
     /// `said` is the number it gives itself, `visible` the one that we see, if any.
-    pub(super) fn new(said: u32, visible: Option<u32>, channel: Arc<Channel>) -> Self {
+    pub(crate) fn new(said: u32, visible: Option<u32>, channel: Arc<Channel>) -> Self {
         let pid = visible.unwrap_or(said);
         Self {
             pid,

@@ -25,7 +25,7 @@ use crate::protocol::frame::Frame;
 
 /// How long the predecessor may take to send its listeners and state. It does so right after the
 /// start.
-pub(super) const GREETING: Duration = Duration::from_secs(10);
+pub(crate) const GREETING: Duration = Duration::from_secs(10);
 
 pub(crate) enum Heritage {
     Nobody,
@@ -37,7 +37,7 @@ pub(crate) enum Heritage {
 
 impl Heritage {
     /// From a predecessor that did not start this process.
-    pub(super) fn asked_for(mut self) -> Self {
+    pub(crate) fn asked_for(mut self) -> Self {
         if let Self::Predecessor(predecessor) = &mut self {
             predecessor.asked = true;
         }
@@ -54,17 +54,17 @@ pub(crate) fn heritage() -> &'static Heritage {
 static HERITAGE: OnceLock<Heritage> = OnceLock::new();
 
 /// Whether nobody has asked yet.
-pub(super) fn is_open() -> bool {
+pub(crate) fn is_open() -> bool {
     HERITAGE.get().is_none()
 }
 
 /// Answers from then on what was found elsewhere, unless somebody has asked already.
-pub(super) fn settle(found: Heritage) -> Result<(), HandoffError> {
+pub(crate) fn settle(found: Heritage) -> Result<(), HandoffError> {
     HERITAGE.set(found).map_err(|_| HandoffError::too_late())
 }
 
 /// Whoever started this process.
-pub(super) fn from_environment() -> Heritage {
+pub(crate) fn from_environment() -> Heritage {
     match of_this_process().handoff() {
         Ok(None) => Heritage::Nobody,
         Err(error) => Heritage::Malformed(error),
@@ -99,7 +99,7 @@ fn open(named: ChannelFd) -> Result<OwnedFd, Fault> {
 
 /// Meets the predecessor. If that fails it is told why, for it waits for us. A supervisor says
 /// which generation we are: it is none itself.
-pub(super) fn inherit(channel: Channel, worker: Option<u32>, creator: Creator) -> Heritage {
+pub(crate) fn inherit(channel: Channel, worker: Option<u32>, creator: Creator) -> Heritage {
     match greet(&channel, worker) {
         Ok(Some(legacy)) => {
             let predecessor = Predecessor::new(channel, creator, legacy);

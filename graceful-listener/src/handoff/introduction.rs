@@ -14,7 +14,7 @@ use crate::protocol::record::Record;
 /// always fits into what is left of the cap.
 const FULL: usize = CAP - 8 * 1024;
 
-pub(super) fn hello(generation: u32) -> Hello {
+pub(crate) fn hello(generation: u32) -> Hello {
     Hello {
         versions: VERSIONS,
         pid: std::process::id(),
@@ -23,7 +23,7 @@ pub(super) fn hello(generation: u32) -> Hello {
 }
 
 /// Whether there is a version that both sides speak. There is only one so far.
-pub(super) fn agree(theirs: &Hello) -> Result<(), HandoffError> {
+pub(crate) fn agree(theirs: &Hello) -> Result<(), HandoffError> {
     match hello(0).common(theirs) {
         Some(_) => Ok(()),
         None => {

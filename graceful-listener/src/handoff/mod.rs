@@ -1,18 +1,17 @@
 //! The hand-over. The old process runs a state machine (`protocol::machine`, pure) through its driver
 //! (`attempt`, `rollback`); the new one finds out who started it (`heritage`) and waits for its
-//! turn (`predecessor`), or asks a running process for its place (`takeover`) at its `control`
-//! socket. Between them a channel (`link`) carries frames (`protocol`).
+//! turn (`predecessor`). A process that another program started takes over through `control`.
+//! Between them a channel (`link`) carries frames (`protocol`).
 
 mod asking;
 mod attempt;
 mod bridge;
 mod calls;
-mod candidate;
+pub(crate) mod candidate;
 mod contained;
-mod control;
 mod exec;
-mod heritage;
-mod introduction;
+pub(crate) mod heritage;
+pub(crate) mod introduction;
 mod legacy;
 mod moving;
 mod news;
@@ -28,7 +27,6 @@ mod spawn;
 mod started;
 mod state;
 mod successor;
-mod takeover;
 mod worker;
 
 pub use self::asking::{ask_supervisor, tell_supervisor};
@@ -38,13 +36,11 @@ pub use self::calls::{
     reparented,
 };
 pub use self::candidate::Candidate;
-pub use self::control::{ControlCommand, ControlRequest, ControlSocket, command};
 pub use self::moving::{Mover, Moving, Turn};
 pub use self::news::{Moved, News, news, take_connections};
 pub use self::questions::RestartRequest;
 pub use self::state::InheritedState;
 pub use self::successor::{Beside, Handover, Successor, SuccessorBuilder};
-pub use self::takeover::take_over;
 pub use self::worker::{Worker, WorkerNews};
 
 pub(crate) use self::calls::{is_sole, may_accept, owns_paths};

@@ -85,7 +85,7 @@ fn answer(channel: &Channel, deadline: Instant) -> Result<Option<String>, Handof
 }
 
 /// Connects and says what is wanted; nothing if nobody is there.
-pub(in crate::handoff) fn knock(
+pub(super) fn knock(
     path: &Path,
     request: &str,
     timeout: Duration,

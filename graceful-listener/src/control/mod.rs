@@ -8,11 +8,12 @@
 mod client;
 mod request;
 mod socket;
+mod takeover;
 
 pub use self::client::command;
-pub(super) use self::client::knock;
 pub use self::request::{ControlCommand, ControlRequest};
 pub use self::socket::ControlSocket;
+pub use self::takeover::take_over;
 
 /// The command by which a process requests the place of this one.
-pub(super) const TAKEOVER: &str = "takeover";
+const TAKEOVER: &str = "takeover";

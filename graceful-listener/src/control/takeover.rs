@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
-use super::control::{TAKEOVER, knock};
-use super::heritage::{self, GREETING, Heritage, from_environment, inherit};
+use super::TAKEOVER;
+use super::client::knock;
 use crate::error::HandoffError;
+use crate::handoff::heritage::{self, GREETING, Heritage, from_environment, inherit};
 use crate::link::creator::Creator;
 
 /// Asks the server whose control socket is at `path` to hand over to this process, which anybody
