@@ -66,3 +66,45 @@ async fn what_was_cut_is_repeated_elsewhere_from_its_journal() {
     assert_eq!(repeated, 2);
     fs::remove_dir_all(folder).unwrap();
 }
+
+/// A client that was idle lost nothing. A WebSocket and half a header are lost without an aborted request; each has its line, and
+/// the exit status is 1.
+#[tokio::test]
+async fn a_connection_that_was_closed_without_an_aborted_request_has_its_line() {
+    const UPGRADE: &str = "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                           sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    for (sends, state, lines) in [
+        ("GET / HTTP/1.1\r\nhost: x\r\n\r\n", "idle", None),
+        (UPGRADE, "hijacked", Some("hijacked")),
+        ("GET / HT", "active", Some("active")),
+    ] {
+        let folder = support::process::scratch();
+        let path = folder.join("journal");
+        let flags = [
+            "--drain",
+            "300s",
+            "--idle-grace",
+            "300s",
+            "--journal",
+            path.to_str().unwrap(),
+        ];
+        let server = Server::start(&flags).await;
+        let mut wire = Wire::open(server.addr).await;
+        wire.send(sends).await;
+        support::until(state, async || {
+            server.status().await["connections"][state] == 1
+        })
+        .await;
+        server.signal(Signal::QUIT);
+        assert_eq!(server.exit().await, i32::from(lines.is_some()), "{sends}");
+        let journal = fs::read_to_string(&path).unwrap();
+        let states: Vec<Value> = journal
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let states: Vec<_> = states.iter().map(|line| line["closed"].as_str()).collect();
+        let expected: Vec<_> = lines.iter().map(|state| Some(*state)).collect();
+        assert_eq!(states, expected, "{sends}: {journal}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

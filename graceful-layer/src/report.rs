@@ -1,6 +1,6 @@
 //! The outcome of a stop: what finished, what was cut, how long each phase took.
 
-use std::{fmt, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use graceful_signal::Cause;
 use http::{Method, Version};
@@ -62,10 +62,33 @@ pub struct Report {
 }
 
 impl Report {
-    /// How many requests got a whole answer.
+    /// How many requests got a complete response.
     pub fn finished(&self) -> u64 {
-        let others = self.abandoned.len() + self.left_requests;
+        let unsent = self.cut.iter().filter(|closed| closed.unsent).count();
+        let others = self.abandoned.len() + self.left_requests + unsent;
         self.requests.saturating_sub(self.failed + others as u64)
+    }
+
+    /// Adds the connections that were noted one by one.
+    pub(crate) fn add_closed(&mut self, closed: Vec<Cut>) {
+        let known: HashSet<_> = self.cut.iter().map(|closed| closed.id).collect();
+        let (ours, theirs): (Vec<_>, _) = closed
+            .into_iter()
+            .partition(|closed| closed.reason.is_ours());
+        self.timed_out = theirs;
+        self.cut.extend(
+            ours.into_iter()
+                .filter(|closed| !known.contains(&closed.id)),
+        );
+        // The response that was not sent may be the refusal of an aborted request.
+        let named: HashSet<_> = self
+            .abandoned
+            .iter()
+            .map(|request| request.connection)
+            .collect();
+        for closed in &mut self.cut {
+            closed.unsent &= !named.contains(&closed.id);
+        }
     }
 
     /// Whether every client that had the chance to send its request got a complete response, or closed its connection itself, and
@@ -190,6 +213,9 @@ pub struct Cut {
     pub age: Duration,
     /// How many requests it had carried.
     pub requests: u64,
+    /// Whether its last request had ended for the server, but the response was not sent completely: its client read too slowly.
+    /// The request is not in [`Report::abandoned`], and it did not [finish](Report::finished).
+    pub unsent: bool,
     /// Why it was closed.
     pub reason: CutReason,
 }

@@ -134,6 +134,11 @@ impl Frames {
         self.is_at_boundary() && !self.in_block && self.seen > 0
     }
 
+    /// Whether the client has sent a part of a frame or of a header block, and not the rest.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.in_block || !self.is_at_boundary()
+    }
+
     pub(super) fn seen(&self) -> u64 {
         self.seen
     }

@@ -291,9 +291,12 @@ impl<T: Peek> Drop for ConnIo<T> {
     fn drop(&mut self) {
         let cell = self.part.cell();
         if let Some(stream) = &self.stream.0 {
-            // One that is leaving may be another process's by now.
-            if cell.orders().says(Orders::CUT) && !cell.is_quiet() && !cell.is_leaving() {
-                stream.reset_on_close();
+            // A connection that is leaving may belong to another process by now.
+            if cell.orders().says(Orders::CUT) && !cell.is_leaving() {
+                if !cell.is_quiet() {
+                    stream.reset_on_close();
+                }
+                self.note_incomplete(None);
             }
         }
     }

@@ -264,12 +264,7 @@ impl Stop {
         let hooks = lock(&tracker.0.hooks).clone();
         hooks::finish(&tracker, &hooks, REMIND).await;
         let ledger = &tracker.0.ledger;
-        let (ours, theirs): (Vec<_>, _) = ledger
-            .take_closed()
-            .into_iter()
-            .partition(|closed| closed.reason.is_ours());
-        self.report.cut.extend(ours);
-        self.report.timed_out = theirs;
+        self.report.add_closed(ledger.take_closed());
         self.report.beacons.extend(ledger.take_unfinished());
         self.report.panics = ledger.take_panics();
         self.enter(Phase::Closed);

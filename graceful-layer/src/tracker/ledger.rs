@@ -89,7 +89,8 @@ impl Tracker {
 
     /// Notes a connection that is closed, and why, if a shutdown is under way.
     pub(crate) fn note_closed(&self, cell: &Cell, reason: CutReason) {
-        if self.phase() == Phase::Serving {
+        // After a shutdown nothing is left but a server that is dropped.
+        if matches!(self.phase(), Phase::Serving | Phase::Closed) {
             return;
         }
         let closed = self.closed(cell, reason);
@@ -104,6 +105,7 @@ impl Tracker {
             state: cell.state(),
             age: Duration::from_millis(self.now_ms().saturating_sub(cell.opened()).into()),
             requests: cell.begun(),
+            unsent: cell.is_unsent(),
             reason,
         }
     }

@@ -89,7 +89,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     pid_file: Option<PathBuf>,
 
-    /// One JSON line for every abandoned request
+    /// One JSON line for every aborted request, and for every connection that was closed without an aborted request
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
 }

@@ -100,8 +100,9 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
         .iter()
         .map(|listener| listener.local_addr().to_string());
     status.name_listeners(names.collect());
-    if let Some(path) = &args.journal {
-        Journal::open(path)?.follow(&tracker, status.identity());
+    let journal = args.journal.as_deref().map(Journal::open).transpose()?;
+    if let Some(journal) = &journal {
+        journal.follow(&tracker, status.identity());
     }
     args.warn_of_misfits();
     let serving = Serving::new(&listeners, &status);
@@ -130,6 +131,9 @@ async fn run(args: Args) -> Result<Option<Report>, Box<dyn Error>> {
         .on_alone(move || pid_file.write_or_warn())
         .await?;
     tracing::info!("{report}");
+    if let Some(journal) = journal {
+        journal.conclude(&report, status.identity());
+    }
     // Whoever it was handed over to owns the file, and may be about to write it.
     if !report.handed_over {
         args.pid_file().remove_if_mine();

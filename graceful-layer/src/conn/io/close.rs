@@ -72,9 +72,7 @@ impl<T: Peek> ConnIo<T> {
             // They came in this very moment; the runtime will say so, and the request is served.
             Ok(true) => Poll::Pending,
             _ => {
-                if stuck {
-                    note_closed(cell, CutReason::IncompleteHeader);
-                }
+                self.note_incomplete(Some(CutReason::IncompleteHeader));
                 self.ended = true;
                 Poll::Ready(Ok(()))
             }
@@ -114,9 +112,19 @@ impl<T: Peek> ConnIo<T> {
         };
         let is_unread = unread.poll(cx, look).is_ready();
         if is_unread {
-            note_closed(cell, CutReason::NotReading);
+            note(cell, Some(CutReason::NotReading));
         }
         is_unread
+    }
+
+    /// Notes for the report that the client has sent a part of an HTTP/2 frame or header block, and that the connection ends
+    /// before the rest. Without a reason it ends by the cutoff.
+    #[cold]
+    pub(super) fn note_incomplete(&self, reason: Option<CutReason>) {
+        let http2 = self.rare.as_ref().and_then(|rare| rare.http2.as_ref());
+        if http2.is_some_and(|http2| http2.frames.is_incomplete()) {
+            note(self.cell(), reason);
+        }
     }
 
     /// Half-closes, and lingers if the peer may still send (RFC 9112 §9.6).
@@ -164,7 +172,7 @@ impl<T: Peek> ConnIo<T> {
             }
         };
         if too_long {
-            note_closed(self.cell(), CutReason::StillSending);
+            note(self.cell(), Some(CutReason::StillSending));
         }
         Poll::Ready(())
     }
@@ -195,8 +203,9 @@ impl<T: Peek> ConnIo<T> {
 }
 
 #[cold]
-fn note_closed(cell: &Cell, reason: CutReason) {
+fn note(cell: &Cell, reason: Option<CutReason>) {
     if let Some(tracker) = Tracker::of(cell.arena()) {
+        let reason = reason.unwrap_or_else(|| tracker.cut_reason());
         tracker.note_closed(cell, reason);
     }
 }

@@ -56,6 +56,11 @@ impl Cell {
         self.io.store(CLOSING, Relaxed);
     }
 
+    /// Whether the server has taken the whole of the last response, and could not send all of it.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.io.load(Relaxed) & OWED != 0 && self.in_flight() == 0
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.io.load(Relaxed) & CLOSING != 0
     }
