@@ -46,7 +46,7 @@ async fn an_idle_connection_one_at_rest_and_a_silent_one_are_served_by_the_succe
     let mut rests = Wire::open(server.addr).await;
     answer(&mut rests, "/", ENDS_HERE).await;
     // Twice the time in which it comes to rest.
-    sleep(2 * Timeouts::default().rest).await;
+    sleep(2 * Timeouts::default().park_after).await;
     answer(&mut kept, "/", ENDS_HERE).await;
     restart(&mut server, 1).await;
     answer(&mut kept, "/", ENDS_THERE).await;
@@ -157,6 +157,34 @@ async fn what_was_read_of_a_next_request_travels_with_the_connection() {
         "{whole}"
     );
     answer(&mut wire, "/", ENDS_THERE).await;
+}
+
+#[tokio::test]
+async fn a_connection_with_empty_lines_after_its_request_moves_parked_or_not() {
+    let mut server = Server::start(&[]).await;
+    let mut clients = Vec::new();
+    for lines in ["\r\n", "\r", "\n\r\n"] {
+        for parked in [true, false] {
+            let mut wire = Wire::open(server.addr).await;
+            answer(&mut wire, "/", ENDS_HERE).await;
+            wire.send(lines).await;
+            clients.push((wire, lines, parked));
+        }
+    }
+    sleep(2 * Timeouts::default().park_after).await;
+    for (wire, lines, parked) in &mut clients {
+        if !*parked {
+            wire.send("\n").await;
+            answer(wire, "/", ENDS_HERE).await;
+            wire.send(lines).await;
+        }
+    }
+    restart(&mut server, 1).await;
+    for (wire, ..) in &mut clients {
+        // The other half of an empty line, or another empty line.
+        wire.send("\n").await;
+        answer(wire, "/", ENDS_THERE).await;
+    }
 }
 
 #[tokio::test]

@@ -93,6 +93,64 @@ async fn an_idle_connection_is_told_and_then_closed_in_order() {
     assert_eq!(server.exit().await, 0);
 }
 
+/// The headers begin with the request before, while that is in its handler, or after its response. They are completed later than
+/// the idle grace, and within the first-request grace.
+#[tokio::test]
+async fn headers_that_began_before_sigterm_are_completed_after_the_idle_grace_and_served() {
+    let server = Server::start(&[]).await;
+    let first = "GET /ping HTTP/1.1\r\nhost: x\r\n\r\n";
+    let half = "POST /count HTTP/1.1\r\nho";
+    let mut together = Wire::open(server.addr).await;
+    together.send(&format!("{first}{half}")).await;
+    together.read_until("ok\n").await;
+    let mut meanwhile = Wire::open(server.addr).await;
+    meanwhile.get("/slow?ms=600").await;
+    server.in_flight(1).await;
+    meanwhile.send(half).await;
+    meanwhile.read_until("ok\n").await;
+    let mut after = Wire::open(server.addr).await;
+    after.get("/ping").await;
+    after.read_until("ok\n").await;
+    after.send(half).await;
+    let mut idle = Wire::open(server.addr).await;
+    idle.get("/ping").await;
+    idle.read_until("ok\n").await;
+
+    server.signal(Signal::TERM);
+    assert_eq!(idle.rest().await.in_order(), "", "the idle grace is over");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for mut client in [together, meanwhile, after] {
+        client.send("st: x\r\ncontent-length: 3\r\n\r\nabc").await;
+        let response = client.rest().await.in_order();
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+        assert!(response.contains("connection: close"), "{response}");
+        assert!(response.ends_with("len=3\n"), "{response}");
+    }
+    assert_eq!(server.exit().await, 0);
+}
+
+/// RFC 9112 §2.2. If the empty line began a request, the connection would be reset at the end of the first-request grace.
+#[tokio::test]
+async fn a_connection_with_an_empty_line_after_its_request_ends_with_fin_like_an_idle_connection() {
+    let server = Server::start(&["--first-request-grace", "60s", "--drain", "60s"]).await;
+    let mut clients = Vec::new();
+    for lines in ["", "\r\n", "\n\r\n\r"] {
+        let mut client = Wire::open(server.addr).await;
+        client
+            .send("POST /count HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
+            .await;
+        client.read_until("len=2\n").await;
+        client.send(lines).await;
+        clients.push(client);
+    }
+    server.idle(3).await;
+    server.signal(Signal::TERM);
+    for client in clients {
+        assert_eq!(client.rest().await.in_order(), "");
+    }
+    assert_eq!(server.exit().await, 0);
+}
+
 /// Whatever of a request was on its way at the signal, the rest of it is taken and all of it is answered.
 #[tokio::test]
 async fn requests_that_had_begun_are_answered_whatever_was_there_of_them() {

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use graceful_layer::{Answer, ConnState, Grace, Phase, Timeouts, Tracker};
-use support::{BOUND, Raw, serve, serve_movable, until};
+use support::{BOUND, Raw, serve, serve_and_read_later, serve_movable, until};
 use tokio::time::{sleep, timeout};
 
 fn quick() -> Grace {
@@ -280,6 +280,67 @@ async fn timeouts_close_idle_and_silent_connections_in_normal_service() {
     until("all gone", || tracker.counts().total() == 0).await;
     assert_eq!(tracker.phase(), Phase::Serving);
     drain.abort();
+}
+
+/// RFC 9112 §2.2: they begin no request.
+#[tokio::test]
+async fn empty_lines_after_a_request_leave_a_connection_idle_and_it_ends_with_fin() {
+    let tracker = Tracker::new();
+    let addr = serve(&tracker).await;
+    let mut clients = Vec::new();
+    let post = "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n{}";
+    for lines in ["\r\n", "\n", "\r", "\r\n\r\n\r\n"] {
+        let (mut together, mut apart) = (Raw::connect(addr).await, Raw::connect(addr).await);
+        together.send(&format!("{post}{lines}")).await;
+        together.answer().await;
+        apart.send(post).await;
+        apart.answer().await;
+        apart.send(lines).await;
+        clients.extend([together, apart]);
+    }
+    let all_idle = || tracker.counts().of(ConnState::Idle) == clients.len();
+    until("idle", all_idle).await;
+    let grace = quick().with_first_request_grace(BOUND);
+    let drain = tokio::spawn(tracker.drain(grace));
+    for client in &mut clients {
+        assert_eq!(client.rest().await.unwrap(), "", "FIN, not RST");
+    }
+    assert!(drain.await.unwrap().is_clean());
+}
+
+/// The wrapper cannot know here whether these bytes are a body or request headers. While more bytes arrive, they count as a body.
+/// Chunked, because hyper does not pass the end of such a body to its reader if it has a `Content-Length`.
+#[tokio::test]
+async fn a_body_that_is_read_after_its_response_is_not_closed_while_it_makes_progress() {
+    for drained in [false, true] {
+        let tracker = Tracker::new();
+        let (addr, mut reads) = serve_and_read_later(&tracker).await;
+        let second = Duration::from_secs(1);
+        tracker.set_timeouts(Timeouts::default().with_head(second));
+        let (trigger, signal) = graceful_signal::ShutdownSignal::manual();
+        let drain = tokio::spawn(tracker.drain_on(signal, quick()));
+        let mut client = Raw::connect(addr).await;
+        client
+            .send("POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n")
+            .await;
+        client.answer().await;
+        if drained {
+            trigger.fire();
+            tracker.reached(Phase::Draining).await;
+        }
+        for _ in 0..20 {
+            client.send("1\r\nx\r\n").await;
+            sleep(Duration::from_millis(150)).await;
+        }
+        client.send("0\r\n\r\n").await;
+        let read = timeout(BOUND, reads.recv()).await.unwrap().unwrap();
+        assert_eq!(read, Some(20), "drained: {drained}");
+        if !drained {
+            trigger.fire();
+        }
+        assert_eq!(client.rest().await.unwrap(), "", "FIN, not RST");
+        assert!(drain.await.unwrap().is_clean());
+    }
 }
 
 mod http2 {

@@ -1,4 +1,4 @@
-//! One connection, from its first byte: finds out what is spoken, then is hyper's connection for it, until it ends, rests or
+//! One connection, from its first byte: finds out what is spoken, then is hyper's connection for it, until it ends, is parked or
 //! moves to the successor (law 6).
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 use ::http::{Request, Response};
 use graceful_layer::{
     Connection, Graceful,
-    conn::{ConnFuture, ConnIo, GracefulConnection, Rest, StreamExecutor},
+    conn::{ConnFuture, ConnIo, Detach, GracefulConnection, StreamExecutor},
     graceful::until_sent::UntilSent,
 };
 use graceful_listener::Moving;
@@ -32,7 +32,7 @@ use crate::{
     transport::Transport,
 };
 
-mod leaving;
+pub(crate) mod detach;
 mod silent;
 
 use self::silent::Silent;
@@ -61,10 +61,17 @@ impl<S: HttpService<B>, B: HttpBody> Served<S, B> {
         http: &Arc<Http>,
         leave: Option<Leave>,
     ) -> Self {
+        let detach = conn.detach();
+        if leave.is_some() {
+            conn.set_movable();
+        }
+        if !http.can_probe {
+            detach.keep_server();
+        }
         let connection = HttpConnection {
             stage: Stage::Silent(Silent::boxed(io, conn.service(service), None)),
             http: http.clone(),
-            rest: conn.rest(),
+            detach,
             leave: leave.map(Box::new),
         };
         Self {
@@ -92,7 +99,7 @@ where
 {
     stage: Stage<S, B>,
     http: Arc<Http>,
-    rest: Rest,
+    detach: Detach,
     /// Boxed, for most servers have none.
     leave: Option<Box<Leave>>,
 }
@@ -157,15 +164,15 @@ impl<S: HttpService<B>, B: HttpBody> HttpConnection<S, B> {
             let (io, http) = (TokioIo::new(io), &self.http);
             self.stage = match spoken {
                 Protocol::Http2 => {
+                    self.detach.keep_server();
                     let service = service.until_sent();
                     Stage::Http2(Box::pin(http.http2.builder().serve_connection(io, service)))
                 }
-                _ => Stage::Http1(Box::new(
-                    http.http1
-                        .builder()
-                        .serve_connection(io, service)
-                        .with_upgrades(),
-                )),
+                _ => {
+                    self.detach.note_begun();
+                    let server = http.http1.builder().serve_connection(io, service);
+                    Stage::Http1(Box::new(server.with_upgrades()))
+                }
             };
         }
         Poll::Ready(Ok(()))
@@ -195,7 +202,7 @@ impl<S: HttpService<B>, B: HttpBody> Future for HttpConnection<S, B> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (mut asked, mut calm) = (None, None);
+        let mut probed = false;
         loop {
             let polled = match &mut self.stage {
                 // In one place only, so that the compiler can have hyper's code in line.
@@ -208,11 +215,14 @@ impl<S: HttpService<B>, B: HttpBody> Future for HttpConnection<S, B> {
                     other => other.map_ok(drop),
                 },
             };
-            let may_leave = self.leave.is_some() || self.rest.is_due();
-            if asked.is_none() && (polled.is_ready() || !may_leave) {
+            let may_detach = self.leave.is_some() || self.detach.is_due();
+            if polled.is_ready() || !may_detach {
                 return polled;
             }
-            asked = ready!(self.poll_leave(asked, polled, &mut calm, cx))?;
+            if let ended @ (Poll::Ready(Err(_)) | Poll::Pending) = self.poll_detach(&mut probed, cx)
+            {
+                return ended;
+            }
         }
     }
 }

@@ -93,7 +93,7 @@ impl Accepted {
         io.put_back(&self.unread);
         let plain = io.stream().as_plain().is_some();
         let leave = match &http.exit {
-            Some(exit) if plain => Some(Leave::new(conn.departure(), exit.clone(), self.listener)),
+            Some(exit) if plain => Some(Leave::new(exit.clone(), self.listener)),
             _ => None,
         };
         Served::new(conn, io, service, http, leave)

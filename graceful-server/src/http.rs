@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::{
+    connection::detach::can_probe,
     leave::Exit,
     settings::{Http1Settings, Http2Settings},
 };
@@ -43,6 +44,8 @@ pub(crate) struct Http {
     pub(crate) http2: Http2Settings,
     /// None if connections do not move.
     pub(crate) exit: Option<Exit>,
+    /// Whether connections are detached from hyper.
+    pub(crate) can_probe: bool,
 }
 
 impl Default for Http {
@@ -52,6 +55,7 @@ impl Default for Http {
             http1: Http1Settings::new(),
             http2: Http2Settings::new(),
             exit: None,
+            can_probe: can_probe(),
         }
     }
 }

@@ -6,10 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use graceful_layer::conn::{ConnIo, Departure};
+use graceful_layer::conn::{ConnIo, Detach};
 use graceful_listener::{Mover, Moving, Turn};
 
-use crate::{lock::lock, log, transport::Transport};
+use crate::{lock::lock, transport::Transport};
 
 /// The way out of this process, while there is one: one for all connections of a server.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,6 @@ impl Exit {
 
 /// What one connection needs to leave.
 pub(crate) struct Leave {
-    departure: Departure,
     exit: Exit,
     /// The position of its listener among the server's.
     listener: u32,
@@ -35,28 +34,23 @@ pub(crate) struct Leave {
 }
 
 impl Leave {
-    pub(crate) fn new(departure: Departure, exit: Exit, listener: u32) -> Self {
+    pub(crate) fn new(exit: Exit, listener: u32) -> Self {
         Self {
-            departure,
             exit,
             listener,
             turn: None,
         }
     }
 
-    pub(crate) fn is_due(&self) -> bool {
-        self.departure.is_due()
-    }
-
     /// Ready when the connection is to go this instant. It is asked after each poll of the server, so that what
     /// is known of the connection is what the server has made of it.
-    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
-        if !self.departure.is_due() {
+    pub(crate) fn poll_turn(&mut self, detach: &Detach, cx: &mut Context<'_>) -> Poll<Turn> {
+        if !detach.is_to_move() {
             self.turn = None;
             return Poll::Pending;
         }
         let Some(mover) = self.exit.mover() else {
-            self.stay();
+            detach.stay();
             return Poll::Pending;
         };
         let turn = self.turn.get_or_insert_with(|| Box::pin(mover.turn()));
@@ -65,31 +59,21 @@ impl Leave {
         match turn {
             Some(turn) => Poll::Ready(turn),
             None => {
-                self.stay();
+                detach.stay();
                 Poll::Pending
             }
         }
     }
 
-    /// The HTTP server is about to let go of the stream.
-    pub(crate) fn begin(&self) {
-        self.departure.begin();
-    }
-
-    /// The successor has it.
-    pub(crate) fn gone(&self) {
-        log::moved(self.departure.id());
-    }
-
-    /// It does not go, not to this successor.
-    pub(crate) fn stay(&self) {
-        self.departure.stay();
-    }
-
     /// Nothing if the stream is more than a socket.
-    pub(crate) fn send(&self, turn: Turn, io: &ConnIo<Transport>) -> Option<Moving> {
-        let requests = self.departure.requests();
+    pub(crate) fn send(
+        &self,
+        turn: Turn,
+        detach: &Detach,
+        io: &ConnIo<Transport>,
+    ) -> Option<Moving> {
         let stream = io.stream().as_plain()?;
-        Some(turn.send(stream, self.listener, requests, io.ahead()))
+        detach.leave();
+        Some(turn.send(stream, self.listener, detach.requests(), io.ahead()))
     }
 }

@@ -234,7 +234,7 @@ impl Serve {
         self
     }
 
-    /// How long connections may take in normal service, and when idle ones come to rest ([`Timeouts::rest`]).
+    /// How long connections may take in normal service, and when idle connections are parked ([`Timeouts::park_after`]).
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
         self

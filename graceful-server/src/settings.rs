@@ -166,7 +166,7 @@ impl Http1Settings {
     /// | is idle, not yet parked | `L`, and `Timeouts::idle` |
     /// | is idle and parked | `Timeouts::idle` |
     ///
-    /// A connection is parked after `Timeouts::rest` (half a second). Where that is switched off, or longer than `L`, `L` is a limit on idle connections: hyper
+    /// A connection is parked after `Timeouts::park_after` (half a second). Where that is switched off, or longer than `L`, `L` is a limit on idle connections: hyper
     /// closes them without a look at what the client has just sent, so that a request can be lost. `Timeouts::idle` closes without that loss.
     pub fn header_read_timeout(&mut self, limit: impl Into<Option<Duration>>) -> &mut Self {
         self.builder.header_read_timeout(limit.into().map(bounded));

@@ -363,7 +363,7 @@ impl Rig {
         let mut serve = serve(listener, app())
             .stop_on(signal)
             .grace(grace)
-            .timeouts(Timeouts::default().with_rest(50 * MS));
+            .timeouts(Timeouts::default().with_park_after(50 * MS));
         if matches!(over, Over::Tls | Over::Http2Tls) {
             serve = serve.tls(tls::config());
         }

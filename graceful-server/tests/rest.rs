@@ -69,7 +69,7 @@ async fn idle_under(
     rest: Duration,
     more: impl FnOnce(Serve) -> Serve,
 ) -> (Server, Vec<TcpStream>) {
-    let timeouts = Timeouts::default().with_rest(rest);
+    let timeouts = Timeouts::default().with_park_after(rest);
     let server = Server::start(app, |serve| more(serve.timeouts(timeouts)));
     let mut clients = Vec::new();
     for _ in 0..MANY {
@@ -329,7 +329,7 @@ async fn no_request_is_lost_that_comes_in_the_instant_of_the_rest() {
 #[tokio::test]
 async fn with_tls_as_well() {
     let _alone = ALONE.lock().await;
-    let timeouts = Timeouts::default().with_rest(Duration::ZERO);
+    let timeouts = Timeouts::default().with_park_after(Duration::ZERO);
     let server = Server::start(app(), |serve| serve.tls(tls::config()).timeouts(timeouts));
     let mut clients = Vec::new();
     for _ in 0..MANY {

@@ -67,7 +67,7 @@ fn app() -> Router {
 }
 
 fn http1(change: impl FnOnce(&mut Http1Settings)) -> Server {
-    let parks = Timeouts::default().with_rest(PARKED_AFTER);
+    let parks = Timeouts::default().with_park_after(PARKED_AFTER);
     Server::start(app(), |serve| serve.timeouts(parks).http1(change))
 }
 
@@ -233,7 +233,7 @@ async fn hypers_limit_on_request_headers_runs_while_hyper_has_the_connection() {
 
     // Where nothing is parked it is a limit on idle connections.
     let server = Server::start(app(), |serve| {
-        let never = Timeouts::default().with_rest(Duration::MAX);
+        let never = Timeouts::default().with_park_after(Duration::MAX);
         let limited = |http1: &mut Http1Settings| _ = http1.header_read_timeout(LIMIT);
         serve.timeouts(never).http1(limited)
     });

@@ -10,7 +10,13 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    Peek, ahead::Ahead, frames::Preface, linger::Linger, pong::Http2, unread::Unread,
+    Peek,
+    ahead::{Ahead, is_blank},
+    frames::Preface,
+    linger::Linger,
+    pong::Http2,
+    probe,
+    unread::Unread,
     waiting::Waiting,
 };
 use crate::state::{Cell, IoPart, Orders};
@@ -85,7 +91,7 @@ impl<T: Peek> ConnIo<T> {
     pub fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut bytes = [MaybeUninit::uninit(); 1024];
         let mut buf = ReadBuf::uninit(&mut bytes);
-        ready!(self.poll_stream(cx, &mut buf))?;
+        ready!(self.poll_stream(cx, &mut buf, Reader::Ahead))?;
         let read = buf.filled();
         self.ahead.append(read);
         Poll::Ready(Ok(!read.is_empty()))
@@ -96,12 +102,32 @@ impl<T: Peek> ConnIo<T> {
         self.ahead.rest()
     }
 
-    /// Has `bytes` read again, before everything else: what a server has read and not made a request of.
+    /// Drops the empty lines at the beginning of the bytes that were read ahead, like a server of HTTP/1 between two requests (RFC
+    /// 9112 §2.2). Returns whether it dropped any.
+    pub fn skip_empty_lines(&mut self) -> bool {
+        self.ahead.skip_empty_lines()
+    }
+
+    /// Whether the bytes that were read ahead begin a message of HTTP/1: they are more than empty lines and half of an empty line.
+    pub fn has_begun(&self) -> bool {
+        !is_blank(self.ahead())
+    }
+
+    /// Makes the next reads return `bytes`, before everything else: bytes that another process has read on the connection.
     pub fn put_back(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.ahead.prepend(bytes);
             self.note(bytes);
         }
+    }
+
+    /// Takes back the bytes that a server had read and not made a request of, after it was [detached](super::Detach): the next
+    /// reads return them. Empty lines are dropped, and leave the connection idle.
+    pub fn take_back(&mut self, unread: &[u8]) {
+        self.ahead.prepend(unread);
+        self.skip_empty_lines();
+        let begun = self.has_begun() || self.stream().holds_part();
+        self.cell().note_detached(begun);
     }
 
     /// The stream, and what was read ahead of it. For the tracker the connection is over.
@@ -145,13 +171,18 @@ impl<T: Peek> ConnIo<T> {
     }
 
     #[inline(always)]
-    fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        reader: Reader,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = self.pinned().poll_read(cx, buf);
         match read {
             Poll::Ready(Ok(())) => self.note(&buf.filled()[before..]),
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => return self.end_if_ordered(cx, buf),
+            Poll::Pending => return self.end_if_ordered(cx, buf, reader),
         }
         read
     }
@@ -165,7 +196,11 @@ impl<T: Peek> ConnIo<T> {
         if self.spoken != Spoken::Plain {
             self.follow(read);
         }
-        self.cell().note_read();
+        // Between two requests empty lines mean nothing (RFC 9112 §2.2).
+        match is_blank(read) {
+            false => self.cell().note_read(),
+            true => self.cell().note_blank(),
+        }
     }
 
     /// Looks into what was read for what is spoken, and then for HTTP/2's frames.
@@ -209,6 +244,14 @@ impl<T: Peek> ConnIo<T> {
     }
 }
 
+/// The caller of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    Server,
+    /// The connection's own task, while it has no server.
+    Ahead,
+}
+
 /// A stream that is there until `into_inner` takes it out of reach of the wrapper's `Drop`.
 struct Owned<T>(Option<T>);
 
@@ -241,7 +284,10 @@ impl<T: Peek> AsyncRead for ConnIo<T> {
             self.ahead.take_into(buf);
             return Poll::Ready(Ok(()));
         }
-        self.poll_stream(cx, buf)
+        if self.cell().is_untouched() {
+            return probe::poll_read(buf);
+        }
+        self.poll_stream(cx, buf, Reader::Server)
     }
 }
 
@@ -252,6 +298,9 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.cell().is_untouched() {
+            return Poll::Pending;
+        }
         let written = self.pinned().poll_write(cx, buf);
         self.or_cut(cx, written)
     }
@@ -262,6 +311,9 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.cell().is_untouched() {
+            return Poll::Pending;
+        }
         let written = self.pinned().poll_write_vectored(cx, bufs);
         self.or_cut(cx, written)
     }
@@ -282,6 +334,9 @@ impl<T: Peek> AsyncWrite for ConnIo<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.cell().is_untouched() {
+            return Poll::Pending;
+        }
         self.poll_close(cx)
     }
 }
@@ -292,7 +347,7 @@ impl<T: Peek> Drop for ConnIo<T> {
         let cell = self.part.cell();
         if let Some(stream) = &self.stream.0 {
             // A connection that is leaving may belong to another process by now.
-            if cell.orders().says(Orders::CUT) && !cell.is_leaving() {
+            if cell.orders().says(Orders::CUT) && !cell.is_untouched() {
                 if !cell.is_quiet() {
                     stream.reset_on_close();
                 }

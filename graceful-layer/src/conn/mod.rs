@@ -4,7 +4,7 @@
 //! then not known.
 
 mod ahead;
-mod departure;
+mod detach;
 #[cfg(feature = "hyper")]
 mod executor;
 mod frames;
@@ -18,7 +18,7 @@ mod making;
 mod peek;
 mod peer;
 mod pong;
-mod rest;
+mod probe;
 mod state;
 mod unread;
 mod waiting;
@@ -34,14 +34,14 @@ use std::{
 pub use self::executor::StreamExecutor;
 pub(crate) use self::peer::Packed;
 pub use self::{
-    departure::Departure,
+    detach::Detach,
     future::{ConnFuture, Hold},
     graceful::GracefulConnection,
     io::ConnIo,
     making::NotMade,
     peek::Peek,
     peer::Peer,
-    rest::Rest,
+    probe::Waits,
     state::ConnState,
 };
 use crate::{
@@ -109,19 +109,19 @@ impl Connection {
         ConnFuture::new(Hold::new(future), self.part)
     }
 
-    /// Lets the connection move to another process while it is idle, instead of being closed by a hand-over: for whoever
-    /// can carry its stream there. From now on its answers do not say `Connection: close` while a successor takes
-    /// connections ([`Tracker::set_moving`](crate::Tracker::set_moving)).
-    ///
-    /// Only for a plain stream that speaks HTTP/1: what TLS and HTTP/2 know of a connection does not travel.
-    pub fn departure(&self) -> Departure {
-        Departure::new(self.part.clone())
+    /// Permits the connection's own task to take its stream out of its HTTP/1 server while the connection is idle: to release the
+    /// server until the next byte, to move to another process, or to close. That task must do what [`Detach`] describes.
+    pub fn detach(&self) -> Detach {
+        Detach::new(self.part.clone())
     }
 
-    /// Lets the connection's HTTP server be let go while it is idle, and set up again when something comes: for whoever can
-    /// take the stream out of it. Only for HTTP/1, whose server knows nothing that the next request needs.
-    pub fn rest(&self) -> Rest {
-        Rest::new(self.part.clone())
+    /// Permits the connection to move to another process while it is idle, instead of being closed by a hand-over, if your code
+    /// can transfer its stream. From now on its responses do not have `Connection: close` while a successor takes
+    /// connections ([`Tracker::set_moving`](crate::Tracker::set_moving)).
+    ///
+    /// Only for a plain stream that speaks HTTP/1: the state of TLS and HTTP/2 cannot be transferred.
+    pub fn set_movable(&self) {
+        self.part.cell().set_movable();
     }
 
     /// Says that a TLS handshake begins or is over: `Handshaking`, then `New`.

@@ -2,10 +2,11 @@
 
 use std::{fmt, task::Waker};
 
+mod detach;
 mod noted;
 mod parts;
 
-use self::noted::{LEAVING, OWED, READ};
+use self::noted::{HELD, OWED, READ};
 pub use self::parts::RequestGuard;
 pub(crate) use self::parts::{IoPart, Part};
 use super::{Arena, Orders};
@@ -29,7 +30,8 @@ const GOING_AWAY: u32 = 1 << 28;
 const MOVABLE: u32 = 1 << 29;
 /// It was to move and could not: it stays, whatever the orders say, until they say it anew.
 const STAYS: u32 = 1 << 30;
-const RESTS: u32 = 1 << 31;
+/// The connection's task takes its stream out of its HTTP/1 server when that is due.
+const DETACHES: u32 = 1 << 31;
 
 #[derive(Default)]
 struct Cold {
@@ -190,68 +192,9 @@ impl Cell {
         }
     }
 
-    /// Whether bytes are here that no request has been made of: half a head, say.
+    /// Whether bytes have arrived that are no request yet, and that are not known to be a body.
     pub(crate) fn is_mid_head(&self) -> bool {
-        self.io.load(Relaxed) & READ != 0 && self.in_flight() == 0
-    }
-
-    /// Whether closing now can lose nothing that this process knows of.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.in_flight() == 0 && self.io.load(Relaxed) & (READ | OWED) == 0
-    }
-
-    // Resting.
-
-    /// Somebody would let its server go.
-    pub(crate) fn set_rests(&self) {
-        self.set_life(RESTS, true);
-    }
-
-    pub(crate) fn rests(&self) -> bool {
-        self.life.load(Relaxed) & (RESTS | HTTP2) == RESTS && !self.has_upload()
-    }
-
-    /// Whether its server is to be let go now. Not while the server may still read a body: asked to end, it would close the
-    /// connection.
-    #[inline]
-    pub(crate) fn is_to_rest(&self) -> bool {
-        self.orders().says(Orders::REST) && self.rests() && self.is_quiet()
-    }
-
-    /// Something has come, or the server could not go.
-    #[inline]
-    pub(crate) fn end_rest(&self) {
-        if self.orders().says(Orders::REST) {
-            self.change_orders(|old| old & !Orders::REST);
-        }
-    }
-
-    /// Its server cannot be let go any more: it neither rests nor moves.
-    pub(crate) fn keep_server(&self) {
-        self.life.fetch_and(!(RESTS | MOVABLE), Relaxed);
-    }
-
-    // Moving to another process.
-
-    /// Whether somebody would carry the connection over.
-    pub(crate) fn set_movable(&self, on: bool) {
-        self.set_life(MOVABLE, on);
-    }
-
-    pub(crate) fn set_stays(&self) {
-        self.life.fetch_or(STAYS, Relaxed);
-    }
-
-    /// Whether the connection goes to the successor when it is idle, and so is neither told to close nor closed.
-    pub(crate) fn moves(&self) -> bool {
-        let (orders, life) = (self.orders(), self.life.load(Relaxed));
-        orders.says(Orders::MOVE)
-            && orders.phase() <= Phase::Draining
-            && life & (MOVABLE | STAYS | HTTP2 | HIJACKED) == MOVABLE
-    }
-
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.io.load(Relaxed) & LEAVING != 0
+        self.io.load(Relaxed) & (READ | HELD) == READ && self.in_flight() == 0
     }
 
     // Orders.

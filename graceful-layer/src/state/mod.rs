@@ -24,8 +24,8 @@
 //!    (`since` also at the end of a request, and `OWED` of `io` by read-modify-writes of an HTTP/2 connection's streams);
 //!    nothing is decided on them across threads but *when* to ask.
 //! 8. *Moving is an order like any other* (4 and 5 hold for `Orders::MOVE`), and independent of the phase: a phase keeps
-//!    it. Only the connection's own task acts on it, and only while the cell is quiet; `LEAVING` is its own note.
-//!    `Orders::REST` is another, which no phase keeps, and which the task takes back when something comes.
+//!    it. Only the connection's own task acts on it, and only while the cell is quiet; `UNTOUCHED` is its own note.
+//!    `Orders::DETACH` is another, which no phase keeps. The task withdraws it and `CLOSE` when bytes arrive.
 //! 9. A request that waits has a *place* among the parked; one that is not polled by its connection's task is woken there
 //!    at the cutoff.
 //!

@@ -18,8 +18,9 @@ impl Orders {
     /// A successor takes connections that are idle. Independent of the phase.
     pub(crate) const MOVE: u32 = 1 << 19;
 
-    /// Nothing has come for a while: a server can be let go until something does. Only in normal service.
-    pub(crate) const REST: u32 = 1 << 20;
+    /// The connection was silent for a while, or it received bytes that are either a body or the next request: it is to be
+    /// detached from its HTTP/1 server.
+    pub(crate) const DETACH: u32 = 1 << 20;
 
     /// Orders of a phase alone. `ramp` is the share of answers, in 255ths, that say close in lame duck. For a connection it
     /// is nothing or all.

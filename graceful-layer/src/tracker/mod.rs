@@ -210,7 +210,7 @@ impl Tracker {
     }
 
     /// Says whether a successor takes connections. While it does, those that can go there
-    /// ([`Connection::departure`]) are neither told to close nor closed: each leaves when it is idle.
+    /// ([`Connection::set_movable`]) are neither told to close nor closed: each leaves when it is idle.
     ///
     /// Say so before [`hand_over`](Self::hand_over). When it is over, the rest has its idle grace from then on.
     pub fn set_moving(&self, moving: bool) {

@@ -20,7 +20,12 @@ pub(super) struct Sweep {
     handshake: u32,
     first_request: u32,
     head: u32,
-    rest: u32,
+    /// After this time an idle connection is detached from its server.
+    park: u32,
+    /// After this time a connection is detached that received bytes which are either a body or the next request.
+    unsure: u32,
+    /// How long a body may make no progress that is read after its response.
+    body: u32,
 }
 
 impl Sweep {
@@ -32,7 +37,9 @@ impl Sweep {
             handshake: millis(timeouts.handshake),
             first_request: millis(timeouts.first_request),
             head: millis(timeouts.head),
-            rest: millis(timeouts.rest),
+            park: millis(timeouts.park_after.min(timeouts.head)),
+            unsure: millis(timeouts.park_after.min(timeouts.head)),
+            body: millis(timeouts.idle),
         }
     }
 
@@ -46,7 +53,9 @@ impl Sweep {
             handshake: millis(grace.first_request_grace),
             first_request: millis(grace.first_request_grace),
             head: millis(grace.first_request_grace),
-            rest: u32::MAX,
+            park: u32::MAX,
+            unsure: millis(grace.idle_grace.min(grace.first_request_grace)),
+            body: u32::MAX,
         }
     }
 
@@ -70,6 +79,13 @@ impl Sweep {
             ConnState::New => (cell.since(), self.first_request, Orders::CLOSE),
             // Since its beginning, which a make-service may put off.
             ConnState::Handshaking => (cell.since(), self.handshake, Orders::CUT),
+            ConnState::Active if cell.is_held() => (cell.since(), self.body, Orders::CLOSE),
+            ConnState::Active if cell.is_mid_head() && cell.is_unsure() => {
+                (cell.since(), self.unsure, Orders::DETACH)
+            }
+            ConnState::Active if cell.is_mid_head() && cell.has_upload() => {
+                (cell.since(), self.head, Orders::CLOSE)
+            }
             ConnState::Active if cell.is_mid_head() => (cell.since(), self.head, Orders::CUT),
             _ => return None,
         };
@@ -77,10 +93,10 @@ impl Sweep {
             let due = age(now, since.max(self.start)) >= wait && wait < u32::MAX;
             (due && !cell.orders().says(order)).then_some(order)
         };
-        let may_rest =
-            || state == ConnState::Idle && cell.rests() && !cell.orders().says(Orders::CLOSE);
-        let rest = || is_due(self.rest, Orders::REST).filter(|_| may_rest());
-        is_due(wait, order).or_else(rest)
+        let may_park =
+            || state == ConnState::Idle && cell.detaches() && !cell.orders().says(Orders::CLOSE);
+        let park = || is_due(self.park, Orders::DETACH).filter(|_| may_park());
+        is_due(wait, order).or_else(park)
     }
 
     /// This connection's place in the spread: the same at every sweep.

@@ -13,21 +13,27 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// From accept, or the end of the TLS handshake, to the first byte.
     pub first_request: Duration,
-    /// From the first byte of a request's head to its last.
+    /// From the first byte of the request headers to their last byte. Under `graceful-server` it applies as well to headers whose
+    /// first bytes arrive with or during the request before them: from the response to that request. With other servers these bytes
+    /// are not seen.
     pub head: Duration,
     /// Between two requests. Longer than any load balancer keeps its end, or requests are lost.
     pub idle: Duration,
-    /// Between two requests, until an HTTP/1 connection of `graceful-server` rests, a tenth of a second more or less: its HTTP
-    /// server is let go, with some 10 kB of buffers, and set up again at the next byte. Its client notices nothing. One whose last
-    /// request was neither GET nor HEAD does not rest, nor one that has asked for an upgrade, even in vain.
+    /// Between two requests, until an HTTP/1 connection of `graceful-server` is parked, a tenth of a second more or less: its HTTP
+    /// server is released, with some 10 kB of buffers, and created again at the next byte. Its client notices nothing. A connection
+    /// on which the client requested an upgrade, even in vain, is not parked. A connection whose last request's body is still read is
+    /// parked after that.
     ///
-    /// hyper's own `header_read_timeout`, if you set it, is no limit between two requests then: that is [`idle`](Self::idle).
-    pub rest: Duration,
+    /// With [`Duration::MAX`] a connection is parked after [`head`](Self::head), because only then it shows whether the server had
+    /// read the beginning of a next request together with the last request.
+    ///
+    /// hyper's own `header_read_timeout`, if you set it, does not apply between two requests then: [`idle`](Self::idle) does.
+    pub park_after: Duration,
 }
 
 impl Default for Timeouts {
     /// 10 s for a handshake; 30 s for the first byte and for a head; 620 s idle, for load balancers keep their end for up to 600 s;
-    /// half a second until it rests.
+    /// half a second until it is parked.
     ///
     /// # References
     /// [Google Cloud: backend keep-alive timeout](https://cloud.google.com/load-balancing/docs/https#timeout-keepalive-backends)
@@ -37,20 +43,20 @@ impl Default for Timeouts {
             first_request: Duration::from_secs(30),
             head: Duration::from_secs(30),
             idle: Duration::from_secs(620),
-            rest: Duration::from_millis(500),
+            park_after: Duration::from_millis(500),
         }
     }
 }
 
 impl Timeouts {
-    /// Connections may take for ever, and never rest.
+    /// Connections may take for ever, and are never parked.
     pub fn off() -> Self {
         Self {
             handshake: Duration::MAX,
             first_request: Duration::MAX,
             head: Duration::MAX,
             idle: Duration::MAX,
-            rest: Duration::MAX,
+            park_after: Duration::MAX,
         }
     }
 
@@ -77,8 +83,8 @@ impl Timeouts {
         Self { idle, ..self }
     }
 
-    /// Sets [`rest`](Self::rest).
-    pub fn with_rest(self, rest: Duration) -> Self {
-        Self { rest, ..self }
+    /// Sets [`park_after`](Self::park_after).
+    pub fn with_park_after(self, park_after: Duration) -> Self {
+        Self { park_after, ..self }
     }
 }

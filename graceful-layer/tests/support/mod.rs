@@ -21,6 +21,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     time::{sleep, timeout},
 };
 
@@ -83,6 +84,36 @@ pub(crate) async fn serve(tracker: &Tracker) -> SocketAddr {
     addr
 }
 
+/// Responds with `ok`, and passes each body to a task that reads it after that. Returns the lengths of the bodies.
+pub(crate) async fn serve_and_read_later(
+    tracker: &Tracker,
+) -> (SocketAddr, mpsc::UnboundedReceiver<Option<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let tracker = tracker.clone();
+    let (read, reads) = mpsc::unbounded_channel();
+    let service = tower::service_fn(move |request: Request<Incoming>| {
+        let read = read.clone();
+        async move {
+            tokio::spawn(async move {
+                let whole = request.into_body().collect().await.ok();
+                let _ = read.send(whole.map(|all| all.to_bytes().len()));
+            });
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok\n"))))
+        }
+    });
+    tokio::spawn(async move {
+        while let Ok((stream, peer)) = listener.accept().await {
+            let conn = tracker.open(peer);
+            let io = TokioIo::new(conn.io(stream));
+            let service = conn.service(service.clone());
+            let served = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
+            tokio::spawn(conn.watch(served));
+        }
+    });
+    (addr, reads)
+}
+
 /// Serves connections that somebody would carry to a successor, if it were told to.
 pub(crate) async fn serve_movable(tracker: &Tracker) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -91,14 +122,11 @@ pub(crate) async fn serve_movable(tracker: &Tracker) -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((stream, peer)) = listener.accept().await {
             let conn = tracker.adopt(peer, 2);
-            let departure = conn.departure();
+            conn.set_movable();
             let io = TokioIo::new(conn.io(stream));
             let service = conn.service(tower::service_fn(app));
             let served = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
-            tokio::spawn(async move {
-                let _ = conn.watch(served).await;
-                drop(departure);
-            });
+            tokio::spawn(conn.watch(served));
         }
     });
     addr

@@ -1,4 +1,4 @@
-//! A connection without an HTTP server: before its first bytes, at rest, on its way to the successor.
+//! A connection without an HTTP server: before its first bytes, parked, on its way to the successor.
 
 use std::{
     pin::Pin,
@@ -12,7 +12,7 @@ use super::BoxError;
 use crate::{http::Protocol, transport::Transport};
 
 /// A stream that no HTTP server has: until its first bytes are there, which costs no buffers but what they need, while it
-/// rests, and while it moves.
+/// is parked, and while it moves.
 pub(super) struct Silent<S> {
     pub(super) io: ConnIo<Transport>,
     pub(super) service: Graceful<S>,
@@ -49,12 +49,16 @@ impl<S> Silent<S> {
             io.set_handshaking(false);
         }
         let spoken = self.known.or_else(|| io.stream().agreed());
-        let spoken = spoken.unwrap_or(protocol);
+        let mut spoken = spoken.unwrap_or(protocol);
         loop {
-            let ahead = io.ahead();
+            // A connection that begins with an empty line speaks HTTP/1, and has sent no request yet.
+            if spoken != Protocol::Http2 && io.skip_empty_lines() {
+                spoken = Protocol::Http1;
+                self.known = Some(spoken);
+            }
             // A fixed protocol waits for a byte as well: until then nothing is set up.
-            match spoken.detect(ahead, self.ended) {
-                Some(spoken) if !ahead.is_empty() => return Poll::Ready(Ok(Some(spoken))),
+            match spoken.detect(io.ahead(), self.ended) {
+                Some(spoken) if io.has_begun() => return Poll::Ready(Ok(Some(spoken))),
                 _ if self.ended => break,
                 _ => match ready!(io.poll_read_ahead(cx)) {
                     Ok(more) => self.ended = !more,

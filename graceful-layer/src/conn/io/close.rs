@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::ReadBuf;
 
-use super::{ConnIo, Rare, Spoken};
+use super::{ConnIo, Rare, Reader, Spoken};
 use crate::{
     CutReason, Tracker,
     conn::{
@@ -27,6 +27,7 @@ impl<T: Peek> ConnIo<T> {
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
+        reader: Reader,
     ) -> Poll<io::Result<()>> {
         let cell = self.cell();
         if self.stream().holds_part() {
@@ -37,7 +38,7 @@ impl<T: Peek> ConnIo<T> {
         if !leaving && !orders.says(Orders::CUT | Orders::CLOSE) {
             return Poll::Pending;
         }
-        self.end(cx, buf, orders)
+        self.end(cx, buf, orders, reader)
     }
 
     #[cold]
@@ -46,6 +47,7 @@ impl<T: Peek> ConnIo<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
         orders: Orders,
+        reader: Reader,
     ) -> Poll<io::Result<()>> {
         if orders.says(Orders::CUT) {
             return Poll::Ready(Err(cut()));
@@ -64,8 +66,10 @@ impl<T: Peek> ConnIo<T> {
         // there if the client leaves a frame or a header block incomplete, and is not notified without our connection future.
         let cell = self.cell();
         let by_server = self.http2().is_some() && cell.is_going_away() && !stuck;
-        let close = orders.says(Orders::CLOSE) && !by_server;
-        if !close || !cell.is_quiet() {
+        // The connection's task detaches the server first, because only the server knows what it has read.
+        let by_task = reader == Reader::Server && cell.detaches();
+        let close = orders.says(Orders::CLOSE) && !by_server && !by_task;
+        if !close || !cell.may_end() {
             return Poll::Pending;
         }
         match self.stream().has_bytes() {
@@ -129,11 +133,7 @@ impl<T: Peek> ConnIo<T> {
 
     /// Half-closes, and lingers if the peer may still send (RFC 9112 §9.6).
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.cell().is_leaving() {
-            // Its server lets go of it, but nobody closes it.
-            return Poll::Ready(Ok(()));
-        }
-        // What is lingered on looks idle, and what still comes is nobody's request.
+        // A connection in linger looks idle. Bytes that still arrive on it are no request.
         self.cell().keep_server();
         if !self.is_lingering() {
             if self.must_linger() && self.is_settled() {
