@@ -32,11 +32,11 @@ async fn serves_alone(server: &Server, generation: u32) {
     assert_eq!(server.status().await["pid"], pid.get());
 }
 
-/// The log of the old process has the PID of `server`.
-fn names_successor(server: &Server) -> bool {
+/// Waits until the log of the old process has the PID of `server`.
+async fn names_successor(server: &Server) {
     let pid = server.pid.as_raw_nonzero();
     let named = format!("handed over to a successor pid={pid}\n");
-    server.process.log().contains(&named)
+    server.process.logged(1, &named).await;
 }
 
 /// Stopping it stops the service.
@@ -56,11 +56,7 @@ async fn a_successor_whose_launcher_leaves_takes_over_and_is_named() {
         let new = server.ready(1).await;
         assert_ne!(new, first);
         assert_eq!(exit(first).await, 0, "{script}");
-        assert!(
-            names_successor(&server),
-            "{script}: {}",
-            server.process.log()
-        );
+        names_successor(&server).await;
         serves_alone(&server, 1).await;
         stops(&server).await;
     }
@@ -102,7 +98,7 @@ async fn the_end_of_a_launcher_is_not_the_end_of_its_server_and_that_one_is_noti
     let new = server.ready(1).await;
     let launcher = parent(new);
     assert_ne!(launcher, old, "the launcher is between the two");
-    assert!(names_successor(&server), "{}", server.process.log());
+    names_successor(&server).await;
 
     signal(launcher, Signal::KILL);
     until("the end of the launcher", async || parent(new) != launcher).await;
@@ -122,8 +118,11 @@ async fn a_canary_whose_launcher_leaves_is_committed_or_rolled_back_like_any_oth
         let old = server.pid;
         server.signal(Signal::USR2);
         let canary = server.ready(1).await;
-        let shown = server.status().await;
-        assert_eq!(shown["beside"], canary.as_raw_nonzero().get(), "{shown}");
+        // The old process notes it after the canary has written its line.
+        until("the canary in the status", async || {
+            server.status().await["beside"] == canary.as_raw_nonzero().get()
+        })
+        .await;
         if commit {
             signal(old, Signal::HUP);
             assert_eq!(exit(old).await, 0);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::process::scratch;
 use super::server::BINARY;
@@ -26,7 +27,10 @@ impl Deployed {
 
     pub(crate) fn put(&self, program: &Path) {
         let next = self.folder.join("next");
-        fs::copy(program, &next).unwrap();
+        // Written by another process: a child that a parallel test forks would hold a descriptor of this one for
+        // writing until its exec, and meanwhile the program cannot be executed (ETXTBSY).
+        let copied = Command::new("cp").arg(program).arg(&next).status();
+        assert!(copied.unwrap().success());
         fs::rename(next, &self.path).unwrap();
     }
 
