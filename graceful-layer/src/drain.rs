@@ -53,10 +53,7 @@ impl Drain {
     pub fn current() -> Option<Self> {
         let context = CURRENT.get();
         let tracker = Tracker::of(context.arena?)?;
-        if !context.asked {
-            ask(Arc::default());
-        }
-        let savers = with_savers(|all| all.last().cloned())??;
+        let savers = savers()?;
         Some(Self { tracker, savers })
     }
 
@@ -64,10 +61,9 @@ impl Drain {
     pub(crate) fn enter(&self) -> Within {
         let mut savers = Some(self.savers.clone());
         let within = Within::enter(self.tracker.arena(), &mut savers);
-        CURRENT.set(Context {
-            counted: false,
-            ..CURRENT.get()
-        });
+        let context = CURRENT.get();
+        let marks = context.marks | SCOPE;
+        CURRENT.set(Context { marks, ..context });
         within
     }
 
@@ -164,10 +160,28 @@ pub(crate) fn share(spread: Duration) -> Duration {
 #[derive(Clone, Copy)]
 struct Context {
     arena: Option<&'static Arena>,
-    /// The last of `SAVERS` are its own.
-    asked: bool,
-    /// The arena counts the request, so an inner layer with the same tracker must not.
-    counted: bool,
+    /// [`ASKED`] and [`SCOPE`]. One byte, because two would be copied one by one at every poll.
+    marks: u8,
+}
+
+/// The last of `SAVERS` are its own.
+const ASKED: u8 = 1;
+/// The code runs in a [`Drain::scope`], and not in a request that the arena counts.
+const SCOPE: u8 = 2;
+
+impl Context {
+    #[inline]
+    const fn is(self, mark: u8) -> bool {
+        self.marks & mark != 0
+    }
+}
+
+/// The savers of the request whose handler runs on this thread.
+pub(crate) fn savers() -> Option<Arc<Savers>> {
+    if !CURRENT.get().is(ASKED) {
+        ask(Arc::default());
+    }
+    with_savers(|all| all.last().cloned())?
 }
 
 /// Whether a handler or a scope runs on this thread.
@@ -178,16 +192,15 @@ pub(crate) fn is_within() -> bool {
 
 /// Whether it is the handler of a request that `arena` counts.
 pub(crate) fn is_inside(arena: &'static Arena) -> bool {
-    let Context {
-        arena: current,
-        counted,
-        ..
-    } = CURRENT.get();
-    counted && current.is_some_and(|current| std::ptr::eq(current, arena))
+    let context = CURRENT.get();
+    !context.is(SCOPE)
+        && context
+            .arena
+            .is_some_and(|current| std::ptr::eq(current, arena))
 }
 
 thread_local! {
-    static CURRENT: Cell<Context> = const { Cell::new(Context { arena: None, asked: false, counted: false }) };
+    static CURRENT: Cell<Context> = const { Cell::new(Context { arena: None, marks: 0 }) };
     /// Of those that have asked for their drain and run now, one within the other.
     static SAVERS: Cell<Vec<Arc<Savers>>> = const { Cell::new(Vec::new()) };
 }
@@ -206,10 +219,9 @@ fn with_savers<R>(change: impl FnOnce(&mut Vec<Arc<Savers>>) -> R) -> Option<R> 
 #[cold]
 fn ask(savers: Arc<Savers>) {
     with_savers(|all| all.push(savers));
-    CURRENT.set(Context {
-        asked: true,
-        ..CURRENT.get()
-    });
+    let context = CURRENT.get();
+    let marks = context.marks | ASKED;
+    CURRENT.set(Context { marks, ..context });
 }
 
 /// While this lives, the code on this thread is the handler of a request, whose drain it may ask for.
@@ -224,8 +236,7 @@ impl Within {
     pub(crate) fn enter(arena: &'static Arena, savers: &mut Option<Arc<Savers>>) -> Self {
         let outer = CURRENT.replace(Context {
             arena: Some(arena),
-            asked: false,
-            counted: true,
+            marks: 0,
         });
         if let Some(savers) = savers.take() {
             ask(savers);
@@ -238,17 +249,17 @@ impl Within {
     pub(crate) fn leave(self) -> bool {
         let context = CURRENT.get();
         CURRENT.set(Context {
-            asked: false,
+            marks: 0,
             ..context
         });
-        context.asked
+        context.is(ASKED)
     }
 }
 
 impl Drop for Within {
     #[inline]
     fn drop(&mut self) {
-        if CURRENT.get().asked {
+        if CURRENT.get().is(ASKED) {
             drop(collect());
         }
         CURRENT.set(self.outer);

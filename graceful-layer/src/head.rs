@@ -17,7 +17,7 @@ use crate::{
     record::{Record, Stage, content_length},
     report::Answer,
     savers::Savers,
-    state::{Arena, Cell, Orders, Place},
+    state::{Arena, Cell, Orders, Place, RequestGuard},
 };
 
 /// Envoy takes a host that says this out of its load balancing at once.
@@ -87,19 +87,6 @@ impl Head {
     pub(crate) fn take(&mut self) -> Self {
         Self(self.0.take())
     }
-
-    /// Removes the request from the counts if an outer layer with the same tracker counts it too. The service of a connection keeps
-    /// its requests, because they decide when the connection is closed.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn step_back(&mut self) {
-        let Some(record) = self.record() else { return };
-        let cell = record.cell();
-        if drain::is_inside(cell.arena()) && !cell.is_live() {
-            cell.take_begun_back();
-            self.end(true);
-        }
-    }
 }
 
 impl Drop for Head {
@@ -134,7 +121,29 @@ impl Record {
     /// While what is returned lives, the request's [`Drain`](crate::Drain) can be asked for.
     #[inline]
     pub(crate) fn enter(&mut self) -> Within {
+        if drain::is_within() {
+            self.nest();
+        }
         Within::enter(self.arena(), &mut self.savers)
+    }
+
+    /// If an outer layer with the same tracker counts the request, it is not counted here, and its savers are those of the outer layer. The
+    /// service of a connection keeps its requests, because they decide when the connection is closed.
+    #[cold]
+    #[inline(never)]
+    fn nest(&mut self) {
+        let cell = self.cell();
+        if !drain::is_inside(cell.arena()) || cell.is_live() {
+            return;
+        }
+        if !cell.is_elsewhere() {
+            let counted = RequestGuard::of(cell);
+            self.line.count_at(cell.arena().elsewhere());
+            self.cell().count_in();
+            cell.take_begun_back();
+            drop(counted);
+        }
+        self.savers = drain::savers();
     }
 
     /// Leaves the handler, with what it has left to be run at the cutoff.
@@ -206,6 +215,10 @@ impl Record {
 
     #[cold]
     fn take_place(&mut self, waker: Option<Waker>) {
+        // The outer layer shows it.
+        if self.cell().is_elsewhere() {
+            return;
+        }
         self.place = Some(Place::take(self.arena(), &self.line, waker));
     }
 

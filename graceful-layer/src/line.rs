@@ -36,7 +36,7 @@ impl Line {
     }
 
     /// Becomes the line of `request`, in the place that the last one's target has had.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn note<B>(&mut self, request: &Request<B>, cell: &'static Cell) {
         let target = request.uri().path_and_query();
         self.target.clear();
@@ -57,6 +57,11 @@ impl Line {
         self.answering = other.answering;
         self.begun = other.begun;
         self.cell = other.cell;
+    }
+
+    /// The request is counted at `cell` from now on.
+    pub(crate) fn count_at(&mut self, cell: &'static Cell) {
+        self.cell = cell;
     }
 
     /// Whether it takes too much memory to be kept for a next one.

@@ -120,6 +120,10 @@ impl Record {
 
     #[cold]
     fn end_early(&mut self) {
+        // The outer layer reports it.
+        if self.line.cell().is_elsewhere() {
+            return;
+        }
         match self.stage {
             Stage::Answering if self.length.is_some_and(|length| self.sent >= length) => {}
             _ if !self.is_cut() => self.line.cell().arena().note_failed(),

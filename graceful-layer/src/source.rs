@@ -9,7 +9,7 @@ use std::{
 use http::{Method, Request, Version};
 
 use crate::{
-    Tracker,
+    Phase, Tracker,
     state::{Arena, Cell, Part, RequestGuard},
 };
 
@@ -75,6 +75,16 @@ impl Wake for Keeper {
 }
 
 impl Source {
+    /// Whether requests come too late to open a tunnel. The phase is read again for the response, after the request is counted (law 3).
+    #[inline]
+    pub(crate) fn is_draining(&self) -> bool {
+        let orders = match self {
+            Self::Loose(loose) => loose.arena.orders(),
+            Self::Connection(part) => part.cell().orders(),
+        };
+        orders.phase() >= Phase::Draining
+    }
+
     /// Counts a request in, which this lets go again.
     #[inline]
     pub(crate) fn begin(&self) -> RequestGuard {

@@ -42,7 +42,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if drain::is_within() {
-            step_back(this.guard);
+            *this.guard = this.guard.take().map(step_back);
         }
         let response = ready!(this.inner.poll(cx));
         #[expect(clippy::expect_used, reason = "the contract of Future")]
@@ -54,10 +54,8 @@ where
 /// If an outer layer with the same tracker counts the request, this layer does not.
 #[cold]
 #[inline(never)]
-fn step_back(guard: &mut Option<RequestGuard>) {
-    if let Some(guard) = guard {
-        guard.step_back(drain::is_inside);
-    }
+fn step_back(guard: RequestGuard) -> RequestGuard {
+    guard.step_back(drain::is_inside)
 }
 
 impl<F, C> fmt::Debug for ResponseFuture<F, C> {

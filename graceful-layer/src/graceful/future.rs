@@ -13,13 +13,7 @@ use http::{
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{
-    ResponseBody,
-    drain::{self, Within},
-    head::Head,
-    record::Record,
-    tunnel::Tunnel,
-};
+use crate::{ResponseBody, drain::Within, head::Head, record::Record, tunnel::Tunnel};
 
 #[cfg(feature = "hyper")]
 pub use super::called::Called;
@@ -51,11 +45,8 @@ where
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if drain::is_within() {
-            this.head.step_back();
-        }
         let Some(record) = this.head.record() else {
-            return pass_on(this.inner, cx);
+            return Poll::Pending;
         };
         if !record.is_handled() {
             return refuse(this.head, cx);
@@ -111,20 +102,6 @@ fn dress<B: Body>(answer: &mut Response<ResponseBody<B>>) {
         head.end(true);
     }
     *answer.body_mut().head() = head;
-}
-
-/// The response to a request that an outer layer counts.
-#[cold]
-#[inline(never)]
-fn pass_on<F, B, E>(
-    inner: Pin<&mut F>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Response<ResponseBody<B>>, E>>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-{
-    let answer = ready!(inner.poll(cx))?;
-    Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, Head::NONE))))
 }
 
 /// The response in place of the handler's response.

@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::called::Called;
 use super::{future::ResponseFuture, upgrade};
 use crate::{
-    Phase, ResponseBody,
+    ResponseBody,
     head::Head,
     source::{Loose, Source},
     state::Part,
@@ -66,6 +66,9 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
+        if self.source.is_draining() {
+            return call_late(&self.source, &mut self.inner, request);
+        }
         let head = begin(&self.source, &request);
         ResponseFuture::new(self.inner.call(request), head)
     }
@@ -88,7 +91,10 @@ where
 
     #[inline(always)]
     fn call(&self, request: Request<ReqB>) -> Self::Future {
-        let head = begin_apart(&self.source, &request);
+        let head = match self.source.is_draining() {
+            false => begin_apart(&self.source, &request),
+            true => begin_late(&self.source, &request),
+        };
         if request.version() == Version::HTTP_2 {
             return ResponseFuture::new(Called::later(self.inner.clone(), request), head);
         }
@@ -116,19 +122,29 @@ fn begin_apart<B>(source: &Source, request: &Request<B>) -> Head {
 fn begin<B>(source: &Source, request: &Request<B>) -> Head {
     let cell = source.count_in();
     source.note(request);
-    let mut head = Head::of(request, cell);
-    if cell.orders().phase() >= Phase::Draining {
-        refuse_upgrade(&mut head, request);
-    }
-    head
+    Head::of(request, cell)
+}
+
+/// While draining. Apart, because a branch around the making of a future has it moved once more, for every request.
+#[cold]
+#[inline(never)]
+fn call_late<S: Service<Request<B>>, B>(
+    source: &Source,
+    inner: &mut S,
+    request: Request<B>,
+) -> ResponseFuture<S::Future> {
+    let head = begin_late(source, &request);
+    ResponseFuture::new(inner.call(request), head)
 }
 
 /// A tunnel that opens now would be closed in a moment. Its client gets a 503 instead, and retries at the successor or at another
 /// instance.
 #[cold]
 #[inline(never)]
-fn refuse_upgrade<B>(head: &mut Head, request: &Request<B>) {
+fn begin_late<B>(source: &Source, request: &Request<B>) -> Head {
+    let mut head = begin(source, request);
     if let Some(record) = head.record().filter(|_| upgrade::is_requested(request)) {
         record.skip_handler();
     }
+    head
 }

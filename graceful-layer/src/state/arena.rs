@@ -70,6 +70,8 @@ pub(crate) struct Arena {
     parked: Box<[Apart<Mutex<Parked>>]>,
     /// One cell a thread for requests whose connection is not known. Set once, for they point back here.
     loose: OnceLock<Box<[Apart<Cell>]>>,
+    /// Holds the guards of requests that an outer layer counts. No sum includes it. Made by the first such request.
+    elsewhere: OnceLock<Box<Cell>>,
     /// Whoever leases it.
     owner: Mutex<Weak<Lease>>,
     bell: Bell,
@@ -124,6 +126,7 @@ impl Arena {
                 .map(|_| Apart(Mutex::new(Parked::default())))
                 .collect(),
             loose: OnceLock::new(),
+            elsewhere: OnceLock::new(),
             owner: Mutex::new(Weak::new()),
             bell: Bell::new(),
             loose_bell: Bell::new(),
@@ -254,6 +257,10 @@ impl Arena {
             _ => return Poll::Pending,
         }
         Poll::Ready(())
+    }
+
+    pub(crate) fn elsewhere(&'static self) -> &'static Cell {
+        self.elsewhere.get_or_init(|| Box::new(Cell::new(self)))
     }
 
     pub(crate) fn has_loose_in_flight(&self) -> bool {

@@ -81,6 +81,11 @@ impl Cell {
         self.word.fetch_add(ONE_BEGUN | ONE_IN_FLIGHT, AcqRel);
     }
 
+    /// Whether it counts requests that an outer layer counts too: no sum includes it.
+    pub(crate) fn is_elsewhere(&'static self) -> bool {
+        std::ptr::eq(self, self.arena.elsewhere())
+    }
+
     /// Removes a request that is in flight from the requests begun: an outer layer has counted it.
     pub(crate) fn take_begun_back(&self) {
         self.word.fetch_sub(ONE_BEGUN, AcqRel);

@@ -11,32 +11,33 @@ use crate::sync::Ordering::*;
 /// [`TrackCompletion`](tower::load::completion::TrackCompletion) of yours receives.
 #[must_use = "the request is let go when this is dropped"]
 pub struct RequestGuard {
-    /// `None` if an outer layer counts the request.
-    cell: Option<&'static Cell>,
+    cell: &'static Cell,
 }
 
 impl RequestGuard {
     /// Of a request that was counted in.
     #[inline]
     pub(crate) fn of(cell: &'static Cell) -> Self {
-        Self { cell: Some(cell) }
+        Self { cell }
     }
 
     /// Removes the request from the counts if an outer layer counts it in the same arena.
-    pub(crate) fn step_back(&mut self, is_counted: impl FnOnce(&'static Arena) -> bool) {
-        if let Some(cell) = self.cell.take_if(|cell| is_counted(cell.arena())) {
-            cell.take_begun_back();
-            cell.count_out();
+    pub(crate) fn step_back(self, is_counted: impl FnOnce(&'static Arena) -> bool) -> Self {
+        let cell = self.cell;
+        if !is_counted(cell.arena()) {
+            return self;
         }
+        let elsewhere = cell.arena().elsewhere();
+        elsewhere.count_in();
+        cell.take_begun_back();
+        Self::of(elsewhere)
     }
 }
 
 impl Drop for RequestGuard {
     #[inline]
     fn drop(&mut self) {
-        if let Some(cell) = self.cell {
-            cell.count_out();
-        }
+        self.cell.count_out();
     }
 }
 
