@@ -11,7 +11,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{Abandoned, Answer, ConnState, Cut, CutReason, Phase, Tracker, state::Blocker};
+use crate::{Abandoned, Cut, Phase, Tracker, state::Blocker};
 
 /// A duration for people: `2 s`, `6.5 s`.
 pub(crate) struct Seconds(pub(crate) Duration);
@@ -34,6 +34,7 @@ pub(crate) fn one_line(text: &str) -> String {
 #[cfg(feature = "tracing")]
 mod events {
     use super::*;
+    use crate::{Answer, ConnState, CutReason};
 
     pub(crate) fn phase(tracker: &Tracker, phase: Phase) {
         tracing::info!(target: "graceful_layer",
