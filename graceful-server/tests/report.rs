@@ -236,6 +236,7 @@ fn http1_states() -> Vec<State> {
         State::new("upload half done", &upload("/echo"), InFlight(1), Refused),
         State::new("idle", "", idle, NothingLost).second(),
         State::new("parked", "", Unseen, NothingLost).second(),
+        State::new("idle with an empty line", "\r\n", Unseen, NothingLost).second(),
     ]
 }
 
@@ -243,7 +244,14 @@ fn http11_states() -> Vec<State> {
     let upgrade =
         "GET /upgrade HTTP/{v}\r\nhost: x\r\nconnection: upgrade\r\nupgrade: sink\r\n\r\n";
     let two = "GET /hang HTTP/{v}\r\nhost: x\r\n\r\nGET / HTTP/{v}\r\nhost: x\r\n\r\n";
+    let later = "POST /later HTTP/{v}\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf";
     vec![
+        State::new(
+            "upload read after its response",
+            later,
+            Reached::Is(ConnState::Active),
+            Sees::Cut,
+        ),
         State::new(
             "upgraded",
             upgrade,
@@ -490,6 +498,8 @@ fn sees(state: &State, over: Over, received: &Received) -> Sees {
     match response {
         Some((101, _)) => Sees::Cut,
         Some((503, _)) => Sees::Refused,
+        // Its upload was not over.
+        Some((_, true)) if state.sees == Sees::Cut => Sees::Cut,
         Some((_, true)) => Sees::NothingLost,
         Some((_, false)) => Sees::Truncated,
         None if state.sees == Sees::NothingLost => Sees::NothingLost,
