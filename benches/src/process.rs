@@ -25,8 +25,8 @@ pub struct Server {
 }
 
 /// The program that serves as `kind`: it is built where `program`, another one of this package, is.
-pub fn serving(kind: &str, program: &str) -> PathBuf {
-    Path::new(program).with_file_name(format!("serve-{kind}"))
+pub fn serving(kind: &str, program: impl AsRef<Path>) -> PathBuf {
+    program.as_ref().with_file_name(format!("serve-{kind}"))
 }
 
 /// How long anything here may take.

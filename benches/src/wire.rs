@@ -100,6 +100,20 @@ impl Client {
         }
     }
 
+    /// As many requests at once as `streams`, on HTTP/2, in one write, and all their responses.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn requests(&mut self, streams: u32) -> io::Result<()> {
+        let mut requests = Vec::new();
+        for _ in 0..streams {
+            push_headers(&mut requests, self.stream_id);
+            self.stream_id += 2;
+        }
+        self.stream.write_all(&requests)?;
+        (0..streams).try_for_each(|_| self.http2_answer())
+    }
+
     /// Acknowledges the server's settings, on HTTP/2, if that is still to be done: not in the middle of an answer, where it
     /// would arrive sooner or later from run to run. Returns whether there was something to say.
     ///

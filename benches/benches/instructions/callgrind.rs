@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -21,6 +21,8 @@ pub(super) struct Load {
     pub(super) protocol: Protocol,
     /// On the first connection.
     pub(super) requests: u32,
+    /// How many of them at once: more than 1 is for HTTP/2 only. `requests` is a multiple of it.
+    pub(super) streams: u32,
     /// With one request each.
     pub(super) connections: u32,
     pub(super) wait: Duration,
@@ -57,19 +59,43 @@ pub(super) fn instructions(out: PathBuf) -> io::Result<f64> {
     text.lines().rev().find_map(total).ok_or_else(missing)
 }
 
-pub(super) fn serve(kind: &str, load: Load) -> io::Result<Cost> {
+/// Where this bench's own programs are, which are built with link-time optimization.
+pub(super) fn optimized() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_serve-hyper"))
+}
+
+/// Builds the programs that serve as `kinds` as `cargo build --release` does it, into a folder of their own.
+pub(super) fn as_released(kinds: &[&str]) -> io::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--locked", "--quiet", "--profile", "as-released"])
+        .args(["--package", "graceful-benches"]);
+    for kind in kinds {
+        command.args(["--bin", &format!("serve-{kind}")]);
+    }
+    if !command.status()?.success() {
+        return Err(io::Error::other("cargo build failed"));
+    }
+    let missing = || io::Error::other("the programs of this bench are in no target folder");
+    let optimized = optimized();
+    let target = optimized.parent().and_then(Path::parent);
+    Ok(target.ok_or_else(missing)?.join("as-released/serve-hyper"))
+}
+
+/// `program` is any program of the folder with `serve-{kind}`.
+pub(super) fn serve(kind: &str, program: &Path, load: Load) -> io::Result<Cost> {
     let (listener, addr) = listener()?;
     let protocol = load.protocol.as_str();
     let name = format!(
-        "{kind}.{protocol}.{}.{}.{}",
-        load.requests,
+        "{kind}.{protocol}.{}x{}.{}.{}",
+        load.requests / load.streams,
+        load.streams,
         load.connections,
         load.wait.as_secs(),
     );
     let (mut command, out) = valgrind(&name);
-    command
-        .arg(serving(kind, env!("CARGO_BIN_EXE_serve-hyper")))
-        .args([protocol, "1"]);
+    command.arg(serving(kind, program)).args([protocol, "1"]);
     let seconds = run(&mut command, &listener, addr, load)?;
     Ok(Cost {
         instructions: instructions(out)?,
@@ -89,8 +115,11 @@ fn run(
     client.request(false)?;
     settle(&server, &mut client)?;
     let began = Instant::now();
-    for _ in 0..load.requests {
-        client.request(false)?;
+    for _ in 0..load.requests / load.streams {
+        match load.streams {
+            1 => client.request(false)?,
+            streams => client.requests(streams)?,
+        }
         server.asleep()?;
     }
     for _ in 0..load.connections {

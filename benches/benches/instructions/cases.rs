@@ -1,11 +1,11 @@
 //! What is measured.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, path::Path, time::Duration};
 
 use graceful_benches::wire::Protocol;
 
 use super::{
-    callgrind::{Cost, Load, instructions, serve, valgrind},
+    callgrind::{Cost, Load, as_released, instructions, optimized, serve, valgrind},
     table::Row,
 };
 
@@ -13,6 +13,8 @@ pub(super) enum Case {
     /// A middleware over a service that does nothing.
     Layer(&'static str),
     Server(&'static str, Protocol),
+    /// A server in the release profile, with 32 streams at once: memory that requests hold at the same time is seen in no other case.
+    Streams(&'static str),
 }
 
 const LAYERS: [&str; 6] = [
@@ -37,13 +39,15 @@ const SERVERS: [&str; 10] = [
     "axum-server",
 ];
 
+const STREAMS: [&str; 4] = ["hyper", "graceful", "axum", "graceful-axum"];
+
 /// The first of each kind is what the others are compared with.
 pub(super) fn cases() -> impl Iterator<Item = Case> {
     let servers = [Protocol::Http1, Protocol::Http2]
         .into_iter()
         .flat_map(|protocol| SERVERS.map(|kind| Case::Server(kind, protocol)));
     let layers = LAYERS.map(Case::Layer).into_iter();
-    layers.chain(servers)
+    layers.chain(servers).chain(STREAMS.map(Case::Streams))
 }
 
 impl fmt::Display for Case {
@@ -51,6 +55,7 @@ impl fmt::Display for Case {
         match self {
             Self::Layer(layer) => write!(f, "{layer} call"),
             Self::Server(kind, protocol) => write!(f, "{kind} {}", protocol.as_str()),
+            Self::Streams(kind) => write!(f, "{kind} 32 streams"),
         }
     }
 }
@@ -65,6 +70,7 @@ impl Case {
         match self {
             Self::Layer(layer) => layer_call(layer),
             Self::Server(kind, protocol) => server(kind, *protocol),
+            Self::Streams(kind) => streams(kind),
         }
     }
 }
@@ -90,41 +96,77 @@ const fn quiet(protocol: Protocol) -> Load {
     Load {
         protocol,
         requests: FEW,
+        streams: 1,
         connections: 0,
         wait: Duration::ZERO,
     }
 }
 
+/// The instructions that the server takes in a second without a request, and those of the run with few requests.
+struct Clock {
+    few: Cost,
+    instructions_per_second: f64,
+}
+
+impl Clock {
+    fn of(kind: &str, program: &Path, few: Load) -> io::Result<Self> {
+        let cost = serve(kind, program, few)?;
+        let waiting = serve(kind, program, Load { wait: WAIT, ..few })?;
+        Ok(Self {
+            few: cost,
+            instructions_per_second: (waiting.instructions - cost.instructions)
+                / (waiting.seconds - cost.seconds),
+        })
+    }
+
+    /// The instructions of each of the `by` that `more` has more than `few`.
+    fn each(&self, more: Cost, by: u32) -> f64 {
+        let clock = self.instructions_per_second * (more.seconds - self.few.seconds);
+        (more.instructions - self.few.instructions - clock) / f64::from(by)
+    }
+}
+
 fn server(kind: &'static str, protocol: Protocol) -> io::Result<Vec<Row>> {
-    let quiet = quiet(protocol);
-    let few = serve(kind, quiet)?;
-    let waiting = serve(
+    let (quiet, program) = (quiet(protocol), &optimized());
+    let clock = Clock::of(kind, program, quiet)?;
+    let (requests, connections) = (MANY, CONNECTIONS);
+    let requests = serve(kind, program, Load { requests, ..quiet })?;
+    let connections = serve(
         kind,
+        program,
         Load {
-            wait: WAIT,
+            connections,
             ..quiet
         },
     )?;
-    let by_the_clock = (waiting.instructions - few.instructions) / (waiting.seconds - few.seconds);
-    let each = |more: Cost, by: u32| {
-        let clock = by_the_clock * (more.seconds - few.seconds);
-        (more.instructions - few.instructions - clock) / f64::from(by)
-    };
-    let (requests, connections) = (MANY, CONNECTIONS);
-    let per_request = each(serve(kind, Load { requests, ..quiet })?, MANY - FEW);
-    let per_connection = each(
-        serve(
-            kind,
-            Load {
-                connections,
-                ..quiet
-            },
-        )?,
-        CONNECTIONS,
-    );
     let name = protocol.as_str();
     Ok(vec![
-        Row::new(kind, &format!("{name} request"), per_request),
-        Row::new(kind, &format!("{name} connection"), per_connection),
+        Row::new(
+            kind,
+            &format!("{name} request"),
+            clock.each(requests, MANY - FEW),
+        ),
+        Row::new(
+            kind,
+            &format!("{name} connection"),
+            clock.each(connections, CONNECTIONS),
+        ),
     ])
+}
+
+fn streams(kind: &'static str) -> io::Result<Vec<Row>> {
+    const AT_ONCE: u32 = 32;
+    let program = &as_released(&STREAMS)?;
+    let few = Load {
+        requests: 20 * AT_ONCE,
+        streams: AT_ONCE,
+        ..quiet(Protocol::Http2)
+    };
+    let many = Load {
+        requests: 120 * AT_ONCE,
+        ..few
+    };
+    let clock = Clock::of(kind, program, few)?;
+    let each = clock.each(serve(kind, program, many)?, many.requests - few.requests);
+    Ok(vec![Row::new(kind, "http2 request of 32 at once", each)])
 }
