@@ -885,23 +885,35 @@ async fn a_body_that_is_dropped_late_ends_its_connection_without_a_reset() {
     server.stopped().await;
 }
 
-/// hyper would pass its stream to the pending `OnUpgrade` future, and the connection would be lost.
+/// The handler refuses the upgrade, and keeps the `OnUpgrade` future. hyper keeps its other end for the life of the connection.
 #[tokio::test]
 async fn a_connection_on_which_an_upgrade_was_offered_keeps_its_server_and_ends_with_fin() {
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let refuse = get(move |request: axum::extract::Request| async move {
+        tokio::spawn(async move {
+            let _ = hyper::upgrade::on(request).await;
+            let _ = ended.send(());
+        });
+        "hello"
+    });
     let timeouts = Timeouts::default().with_park_after(Duration::ZERO);
-    let server = Server::start(Kind::Tcp, plain(), |serve| {
+    let app = plain().route("/offer", refuse);
+    let server = Server::start(Kind::Tcp, app, |serve| {
         serve.timeouts(timeouts).grace(quick())
     });
     let mut client = server.client().await;
-    let offer = "GET / HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n";
+    let offer = "GET /offer HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n";
     client.send(offer).await;
     client.read_until("hello").await;
     // Longer than some periods of the sweep.
     sleep(ms(400)).await;
+    assert!(ends.try_recv().is_err(), "the offer lasts");
     client.send(GET).await;
     client.read_until("hello").await;
     server.stop.fire();
     assert_eq!(client.rest().await.unwrap(), "", "FIN, not RST");
+    let ended = timeout(BOUND, ends.recv()).await;
+    assert!(ended.unwrap().is_some(), "the offer ends");
     assert!(server.stopped().await.is_clean());
 }
 

@@ -69,7 +69,7 @@ impl Cell {
         let io = self.io.load(Relaxed);
         // It is unknown when a body ended, and when a request began after it. So the time is counted from now.
         let anew = io & HELD != 0 || io & READ != 0 && (!begun || io & UPLOAD != 0);
-        self.io.store(if begun { READ | KNOWN } else { 0 }, Relaxed);
+        self.io.store(if begun { READ } else { 0 }, Relaxed);
         if anew {
             self.touch();
         }
