@@ -5,7 +5,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, Version};
+#[cfg(feature = "hyper")]
+use http::Version;
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
