@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -105,6 +105,35 @@ async fn a_connection_that_was_closed_without_an_aborted_request_has_its_line() 
         let states: Vec<_> = states.iter().map(|line| line["closed"].as_str()).collect();
         let expected: Vec<_> = lines.iter().map(|state| Some(*state)).collect();
         assert_eq!(states, expected, "{sends}: {journal}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+/// Without a lame duck the second signal begins the cutoff. The third must not kill the process before it has written its report.
+#[tokio::test]
+async fn a_third_signal_leaves_report_journal_and_exit_status_complete() {
+    for signals in [
+        [Signal::TERM, Signal::TERM, Signal::TERM],
+        [Signal::TERM, Signal::INT, Signal::TERM],
+    ] {
+        let folder = support::process::scratch();
+        let path = folder.join("journal");
+        let server = Server::start(&["--journal", path.to_str().unwrap()]).await;
+        let mut wires = Vec::new();
+        for target in ["/slow?ms=30000", "/stream?ms=9000&chunks=90"] {
+            let mut wire = Wire::open(server.addr).await;
+            wire.get(target).await;
+            wires.push(wire);
+        }
+        wires[1].read_until("chunk 0\n").await;
+        server.in_flight(2).await;
+        for signal in signals {
+            server.signal(signal);
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        assert_eq!(server.exit().await, 1, "{signals:?}");
+        let journal = fs::read_to_string(&path).unwrap();
+        assert_eq!(journal.lines().count(), 2, "{signals:?}: {journal}");
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -7,15 +7,18 @@ use graceful_server::{NotifyContext, Phase, ShutdownSignal, SignalKind, Tracker}
 
 use crate::status::Status;
 
-/// TERM and INT stop the server. At the cutoff they are given back: there is nothing faster left to ask for, so the next
-/// one kills. [`ShutdownSignal::terminate`] gives them back at the third, also when the first two were taken back.
+/// TERM and INT shut the server down. Their default action is back after the cutoff has begun and the third of them was delivered: the
+/// fourth kills the process. [`ShutdownSignal::terminate`] does not wait for the cutoff, so that signals of a shutdown that was taken
+/// back would count.
 pub(crate) fn stop(tracker: &Tracker) -> io::Result<ShutdownSignal> {
     let context = NotifyContext::new([SignalKind::terminate(), SignalKind::interrupt()])?;
     let (signal, tracker) = (context.signal(), tracker.clone());
+    let delivered = signal.clone();
     tokio::spawn(async move {
         tracker.reached(Phase::Cutoff).await;
-        // After a clean drain there is nothing to hurry, and a late signal must not change the exit status.
+        // After a clean drain a late signal must not change the exit status.
         if tracker.phase() == Phase::Cutoff {
+            delivered.reached(3).await;
             context.stop();
         } else {
             std::future::pending::<()>().await;
