@@ -145,6 +145,7 @@ impl Predecessor {
     /// The listeners are this process's own. Returns whether they were not before.
     pub(super) fn own(&self, log: fn(u32)) -> bool {
         let first = !self.owning.swap(true, Ordering::AcqRel);
+        self.creator.forget();
         if first {
             log(self.generation);
         }

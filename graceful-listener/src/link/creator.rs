@@ -1,12 +1,15 @@
 //! The process that created the channel, as the new process sees it: the end of a channel alone does not prove that the old
 //! process is dead. Guards law 9.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::{Mutex, PoisonError},
+};
 
 /// The old process, if it can be watched: it started this process on a system with pidfds, and is in a PID namespace that
 /// is visible here. Otherwise the end of the channel counts as its end.
 #[derive(Debug, Default)]
-pub(crate) struct Creator(Option<OwnedFd>);
+pub(crate) struct Creator(Mutex<Option<OwnedFd>>);
 
 /// Why a process must not serve whose predecessor has closed the channel and is not dead.
 pub(crate) const SILENT_END: &str =
@@ -16,15 +19,23 @@ impl Creator {
     /// The channel has to be one end of a socketpair: only there does SO_PEERCRED name the process that created it.
     /// Where it names this process, that has executed itself anew.
     pub(crate) fn of(channel: impl AsFd) -> Self {
-        Self(platform::watch(channel))
+        Self(Mutex::new(platform::watch(channel)))
     }
 
     /// Whether the old process still runs, although it has closed the channel. A process that is ending closes its
     /// descriptors first; so this blocks the thread until it has ended, five seconds at most.
     pub(crate) fn lives(&self) -> bool {
-        self.0
-            .as_ref()
-            .is_some_and(|pidfd| !platform::has_ended(pidfd))
+        self.take()
+            .is_some_and(|pidfd| !platform::has_ended(&pidfd))
+    }
+
+    /// This process owns the service, whether the old process is dead or not: the descriptor is closed.
+    pub(crate) fn forget(&self) {
+        drop(self.take());
+    }
+
+    fn take(&self) -> Option<OwnedFd> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
