@@ -288,7 +288,7 @@ impl Record {
         // The connection stays open after an upgrade, and as a tunnel (RFC 9110 §9.3.6).
         let stays_open = answer.status() == StatusCode::SWITCHING_PROTOCOLS
             || self.line.method == Method::CONNECT && answer.status().is_success();
-        // A connection that moves to the successor goes on there.
+        // The successor continues to serve a connection that moves.
         !stays_open && cell.orders().retires(dice) && !cell.moves()
     }
 

@@ -1,4 +1,4 @@
-//! What is noted for the report, and who is told of it: aborted requests, closed connections, panics, hooks.
+//! The entries of the report, and the callback for aborted requests: aborted requests, closed connections, panics, hooks.
 
 use std::{
     fmt,

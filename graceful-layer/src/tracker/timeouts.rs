@@ -49,7 +49,7 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// Connections may take for ever, and are never parked.
+    /// No timeout applies to a connection, and no connection is parked.
     pub fn off() -> Self {
         Self {
             handshake: Duration::MAX,

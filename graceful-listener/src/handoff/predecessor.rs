@@ -214,8 +214,8 @@ impl Predecessor {
     }
 
     /// Waits for COMMIT, or for the death of the predecessor, which leaves the listeners to us.
-    /// Runs again from where it was if the task that ran it is dropped. `settle` closes what nobody claimed of the
-    /// listeners and returns their positions.
+    /// If the task that ran it is dropped, a later call continues from the same point. `settle` closes the listeners that were
+    /// not claimed, and returns their positions.
     pub(super) async fn take_over(&self, settle: fn() -> Vec<u32>) -> Result<(), HandoffError> {
         if let Some(reason) = self.declined.get() {
             return Err(HandoffError::aborted(reason));

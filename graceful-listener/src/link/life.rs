@@ -1,5 +1,5 @@
-//! The life of a successor: a child of this process, which is reaped, a process that such a child
-//! started, or one that somebody else started, of which only the end can be seen.
+//! The life of a successor. It is a child of this process, which is reaped, or a process that such a child started, or an
+//! unrelated process. Of an unrelated process only the end can be observed.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -51,8 +51,8 @@ impl Life {
         !matches!(self, Self::Stranger(_))
     }
 
-    /// Waits for the end, without bound; for ever, if it is one that cannot be seen. How a process
-    /// ended that is not our child only its parent learns. Cancel safe.
+    /// Waits for the end of the process, without a timeout. If the end cannot be observed, this never completes. The exit
+    /// status is known only if the process is a child of this one. Cancel safe.
     pub(crate) async fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         match self {
             Self::Child(child) => child.wait().await.map(Some),
